@@ -1,0 +1,59 @@
+"""Search for the best parameter-efficient fine-tuning of a model, within a budget.
+
+::
+
+    import autopeft
+
+    result = autopeft.search(model="minilm", task="pydoc", budget="1%")
+    for trial in result.front:
+        print(trial.quality, trial.cost.adapter_params)
+    result.export("my-adapter")
+"""
+
+from importlib import metadata
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autopeft.api.result import SearchResult
+
+__version__ = metadata.version("autopeft")
+__all__ = ["__version__", "open_study", "search"]
+
+
+def search(*, study: str | PathLike[str] | None = None, **settings: Any) -> "SearchResult":
+    """Run a search and return what it found.
+
+    Args:
+        study: Folder of the study; `None` makes one in `./studies`.
+        **settings: Fields of `autopeft.api.request.SearchRequest`, such as `model`, `task`,
+            `data`, `budget`, `trials`, `workers`, `seed`.
+
+    Returns:
+        The result, with `front`, `trials`, `best()` and `export(folder)`.
+
+    Raises:
+        autopeft.errors.AutopeftError: If the request cannot be met.
+    """
+    # Nothing heavy is imported before it is needed: `import autopeft` stays fast.
+    from pathlib import Path
+
+    from autopeft.api.request import SearchRequest
+    from autopeft.api.search import run_search
+
+    request = SearchRequest.build(**settings)
+    return run_search(request, None if study is None else Path(study))
+
+
+def open_study(study: str | PathLike[str]) -> "SearchResult":
+    """Open the result of an earlier search.
+
+    Args:
+        study: Folder of the study.
+
+    Raises:
+        autopeft.errors.StudyError: If the folder holds no study.
+    """
+    from autopeft.api.result import SearchResult
+
+    return SearchResult.open(str(study))

@@ -1,0 +1,105 @@
+"""What can be chosen and what it costs, for a model or in general; nothing is trained."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autopeft.cost.cost import CostModel
+from autopeft.errors import SpaceError
+from autopeft.methods.compose import read_configuration, refusal
+from autopeft.methods.registry import get_method, method_names
+from autopeft.models.loading import load_config, meta_model
+from autopeft.models.registry import resolve_model
+from autopeft.models.spec import ModelSpec, inspect_model
+
+
+def spec_of(model: str, n_labels: int = 2) -> ModelSpec:
+    """Return the structure of a model by its name.
+
+    Raises:
+        AutopeftError: If there is no such model, or its config cannot be had.
+    """
+    return inspect_model(meta_model(load_config(resolve_model(model), n_labels)))
+
+
+def estimate(
+    model: str, file: Path, *, n_labels: int, seq_length: int, batch_size: int | None
+) -> dict[str, Any]:
+    """Return the exact parameters and the predicted memory of a configuration.
+
+    Args:
+        model: Name of the model; no weights are read.
+        file: Configuration in YAML or JSON.
+        n_labels: Number of classes of the head.
+        seq_length: Longest input in tokens.
+        batch_size: Examples a step; `None` takes the configuration's.
+
+    Raises:
+        AutopeftError: If the model or the configuration cannot be used.
+    """
+    config = load_config(resolve_model(model), n_labels)
+    spec = inspect_model(meta_model(config))
+    data = _read(file)
+    if batch_size is not None:
+        data["training"] = {**(data.get("training") or {}), "batch_size": batch_size}
+    configuration = read_configuration(data, spec)
+    length = min(seq_length, spec.max_length or seq_length)
+    costs = CostModel(spec, lambda: meta_model(config), length)
+    cost, memory = costs.cost(configuration), costs.memory(configuration)
+    return {
+        "model": model,
+        "configuration": configuration.to_dict(),
+        "adapter_params": cost.adapter_params,
+        "share_of_base_percent": round(100 * cost.adapter_params / cost.base_params, 6),
+        "head_params": cost.head_params,
+        "base_params": cost.base_params,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "memory_parts": {
+            "weights": memory.weights,
+            "gradients": memory.gradients,
+            "optimizer": memory.optimizer,
+            "activations": memory.activations,
+        },
+        "batch_size": configuration.training.batch_size,
+        "seq_length": length,
+    }
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise SpaceError(f"There is no configuration file '{file}'.")
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SpaceError(f"{file.name}{line}: not valid YAML or JSON.") from error
+    if not isinstance(data, dict):
+        raise SpaceError(f"{file.name}: a configuration must be a mapping with 'method'.")
+    return data
+
+
+def method_rows(spec: ModelSpec | None) -> list[dict[str, Any]]:
+    """Return what can be said of each method, for a model or in general."""
+    rows = []
+    for name in method_names():
+        method = get_method(name)
+        info = method.info
+        reason = refusal(method, spec) if spec is not None else None
+        rows.append(
+            {
+                "name": name,
+                "family": info.family,
+                "takes": reason is None,
+                "reason": reason or "",
+                "ranges": "; ".join(
+                    f"{p.domain.name} {p.domain.describe()} ({p.default})" for p in info.parameters
+                ),
+                "targets": "+".join(info.default_targets),
+                "default_learning_rate": info.default_learning_rate,
+                "mergeable": info.mergeable,
+                "about": info.about,
+            }
+        )
+    return rows

@@ -1,0 +1,85 @@
+"""`describe_plan`: what a search would cover and cost, without running anything."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autopeft.api.problem import Problem
+from autopeft.report.summary import setting_text, target_text
+from autopeft.space.configuration import Value
+from autopeft.space.layers import describe
+from autopeft.study.fidelity import ETA
+from autopeft.study.strategies.drawing import sobol_points
+from autopeft.study.strategies.ladder import lora_ladder
+
+_SAMPLE = 512
+
+
+def describe_plan(problem: Problem) -> dict[str, Any]:
+    """Return what a search would cover, what fits the budget, memory and cost.
+
+    Costs of the search are in multiples of one full training (`epochs` over the training rows).
+    With early stopping they lie between all trials stopped at the first rung that the rule lets
+    stop (the share 1 - 1/eta of them) and none stopped.
+    """
+    space, request = problem.space, problem.request
+    rungs = problem.plan().rungs
+    kept = 1 / ETA if len(rungs) > 1 else 1.0
+    least = request.trials * (rungs[0] + (1 - rungs[0]) * kept)
+    steps = -(-len(problem.data.train) // problem.batch_size) * problem.epochs
+    return {
+        "task": problem.data.task.name,
+        "metric": problem.data.task.quality,
+        "model": problem.reference.name,
+        "family": problem.spec.family,
+        "base_params": problem.spec.base_params,
+        "head_params": problem.spec.head_params,
+        "train_rows": len(problem.data.train),
+        "eval_rows": len(problem.data.validation),
+        "budget": {"text": space.budget.text, "limit": space.budget.limit},
+        "space": {
+            "name": space.space.name,
+            "methods": list(space.space.methods),
+            "refused": space.refused,
+            "dimensions": len(space.space.hyperparameters),
+            "log10_size": round(space.space.log10_size(), 2),
+            "share_that_fits": round(_share_that_fits(problem), 3),
+        },
+        "examples": _examples(problem),
+        "trials": request.trials,
+        "rungs": list(rungs),
+        "steps_of_a_full_training": round(steps),
+        "full_training_equivalents": {"least": round(least, 2), "most": float(request.trials)},
+    }
+
+
+def _share_that_fits(problem: Problem) -> float:
+    """Return the share of random points of the space that keep the budget as they are."""
+    points = sobol_points(problem.space.space.dimension, problem.request.seed)
+    fits = [problem.space.fits(problem.space.space.decode(next(points))) for _ in range(_SAMPLE)]
+    return float(np.mean(fits))
+
+
+def _examples(problem: Problem) -> list[dict[str, Any]]:
+    small, large = problem.extremes()
+    ladder = lora_ladder(problem.space)
+    named: list[tuple[str, Mapping[str, Value]]] = [("smallest", small)]
+    named += [("LoRA", point) for point in reversed(ladder)]
+    named.append(("largest", large))
+    return [_example(problem, name, point) for name, point in named]
+
+
+def _example(problem: Problem, name: str, point: Mapping[str, Value]) -> dict[str, Any]:
+    configuration = problem.space.configuration(point)
+    component, cost = configuration.components[0], problem.cost(configuration)
+    return {
+        "what": name,
+        "method": component.method,
+        "targets": target_text(component),
+        "layers": describe(component.layers, problem.spec.n_layers),
+        "settings": setting_text(component),
+        "adapter_params": cost.adapter_params,
+        "share_of_base": f"{100 * cost.adapter_params / cost.base_params:.3g}%",
+        "peak_memory_mib": round(cost.peak_memory_bytes / 2**20),
+    }

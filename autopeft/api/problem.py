@@ -1,0 +1,175 @@
+"""`Problem`: a request resolved to model, task, data, space and budget; nothing runs yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from autopeft.api.request import SearchRequest
+from autopeft.cost.budget import ParamBudget
+from autopeft.cost.candidates import CandidateSpace
+from autopeft.cost.cost import Cost, CostModel
+from autopeft.errors import DataError, RequestError
+from autopeft.methods.registry import get_method
+from autopeft.models.loading import load_config, meta_model
+from autopeft.models.registry import ModelReference, resolve_model
+from autopeft.models.spec import ModelSpec, inspect_model
+from autopeft.space.configuration import Configuration, Value
+from autopeft.space.schema import find_space, read_space
+from autopeft.study.fidelity import rung_shares
+from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
+from autopeft.study.study import StudyPlan
+from autopeft.tasks.data import TaskData, load_data, own_task
+from autopeft.tasks.metrics import METRICS
+from autopeft.tasks.task import TaskSpec, find_task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """All that a search works on.
+
+    Attributes:
+        request: What was asked.
+        reference: The base model.
+        data: The task and its rows.
+        spec: Structure of the model.
+        space: What may be tried within the budget.
+        space_text: The search space's file.
+        costs: Computes costs.
+        objectives: What is improved.
+        max_length: Longest input in tokens.
+        batch_size: Examples a step, where the space does not choose it.
+        epochs: Passes over the training rows of a full training.
+    """
+
+    request: SearchRequest
+    reference: ModelReference
+    data: TaskData
+    spec: ModelSpec
+    space: CandidateSpace
+    space_text: str
+    costs: CostModel
+    objectives: tuple[Objective, ...]
+    max_length: int
+    batch_size: int
+    epochs: float
+
+    def cost(self, configuration: Configuration) -> Cost:
+        """Return the cost of a configuration."""
+        return self.costs.cost(configuration)
+
+    def known_values(self, point: Mapping[str, Value]) -> list[float]:
+        """Return the natural values of the known objectives of a point, in their order."""
+        values = []
+        for objective in self.objectives:
+            if objective.name == "params":
+                values.append(float(self.space.adapter_params(point) or 0))
+            elif objective.name == "memory":
+                values.append(float(self.costs.memory(self.space.configuration(point)).total))
+        return values
+
+    def plan(self) -> StudyPlan:
+        """Return what the study is to do."""
+        return StudyPlan(
+            objectives=self.objectives,
+            reference=self.reference_point(),
+            quality_metric=self.data.task.quality,
+            max_trials=self.request.trials,
+            max_seconds=self.request.max_seconds,
+            rungs=rung_shares(self.request.fidelity),
+            epochs=self.epochs,
+            seed=self.request.seed,
+        )
+
+    def reference_point(self) -> ReferencePoint:
+        """Return where hypervolume is measured from: see `ReferencePoint`."""
+        small, large = self.extremes()
+        floor = METRICS[self.data.task.quality].floor
+        worst_quality = floor(np.asarray(self.data.validation.labels))
+        best, worst = [], []
+        for objective in self.objectives:
+            if objective.name == "quality":
+                best.append(1.0)
+                worst.append(worst_quality)
+            elif objective.name == "params":
+                best.append(float(self.space.adapter_params(small) or 1))
+                worst.append(float(self.space.budget.limit))
+            else:
+                best.append(float(self.costs.memory(self.space.configuration(small)).total))
+                worst.append(float(self.costs.memory(self.space.configuration(large)).total))
+        return ReferencePoint.between(self.objectives, best, worst)
+
+    def extremes(self) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
+        """Return the points with the fewest and the most adapter parameters."""
+        return self.space.smallest(), self.space.largest()
+
+
+def resolve(request: SearchRequest) -> Problem:
+    """Resolve a request; everything that can be wrong is found here, before anything is written.
+
+    Raises:
+        AutopeftError: If a part of the request cannot be used.
+    """
+    task = _task(request)
+    space_path = find_space(request.space)
+    objectives = parse_objectives(request.objectives)
+    for method in request.methods or ():
+        get_method(method)
+    reference = resolve_model(_model_name(request, task))
+    data = load_data(
+        task,
+        request.data,
+        train_rows=request.train_rows,
+        eval_rows=request.eval_rows,
+        seed=request.seed,
+    )
+
+    config = load_config(reference, data.n_labels, trust_remote_code=request.trust_remote_code)
+
+    build_meta = partial(meta_model, config)
+    spec = inspect_model(build_meta())
+    max_length = min(request.max_length or task.max_length, spec.max_length or 2**31)
+    space_text = space_path.read_text(encoding="utf-8")
+    space = read_space(space_text, spec.n_layers, space_path.name)
+    if request.methods:
+        space = space.restricted_to(request.methods)
+    budget = ParamBudget.parse(request.budget, spec.base_params)
+    batch_size = min(request.batch_size or data.task.batch_size, len(data.train))
+    training: dict[str, Value] = {"batch_size": batch_size}
+    head_rate = request.head_learning_rate or data.task.head_learning_rate
+    if head_rate is not None:
+        training["head_learning_rate"] = head_rate
+    return Problem(
+        request=request,
+        reference=reference,
+        data=data,
+        spec=spec,
+        space=CandidateSpace(space, spec, budget, training),
+        space_text=space_text,
+        costs=CostModel(spec, build_meta, max_length),
+        objectives=objectives,
+        max_length=max_length,
+        batch_size=batch_size,
+        epochs=request.epochs or task.epochs,
+    )
+
+
+def _task(request: SearchRequest) -> TaskSpec:
+    if request.text_columns:
+        assert request.data is not None
+        assert request.label_column is not None
+        if not request.data.exists():
+            raise DataError(f"There is no file or folder '{request.data}' with data.")
+        return own_task(request.text_columns, request.label_column, request.data)
+    return find_task(request.task)
+
+
+def _model_name(request: SearchRequest, task: TaskSpec) -> str:
+    name = request.model or task.default_model
+    if name is None:
+        raise RequestError(
+            f"The task '{task.name}' has no default model: name one with --model, such as minilm "
+            "or a Hub id."
+        )
+    return name

@@ -1,0 +1,143 @@
+"""`SearchRequest`: all settings of a search, checked at once."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from autopeft.errors import RequestError
+
+STRATEGIES = ("bayesian", "random", "tpe", "nsga2")
+RUNNERS = ("auto", "local", "ray")
+
+#: What a resumed search may change: how long and where, never what is searched.
+RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri"})
+
+_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+class SearchRequest(BaseModel):
+    """What a search is asked.
+
+    Attributes:
+        task: Name of a task, or a task YAML; taken from the data when `text_columns` are given.
+        model: Packaged name, folder, GGUF file or Hub id; `None` takes the task's default.
+        data: File or folder with the data; `None` takes the task's own.
+        text_columns: Columns of the user's own data, one or two.
+        label_column: Column of the label of the user's own data.
+        budget: Upper limit on adapter parameters: `0.1%`, `50k`, `1.5M`.
+        space: Name of a shipped search space, or a YAML file.
+        methods: Methods to search; `None` takes all of the space.
+        objectives: `quality` and at least one of `params` and `memory`.
+        strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`.
+        fidelity: `asha` (early stopping) or `none`.
+        trials: Trials to start in all.
+        time: Time after which no trial is started, such as `30m` or `1h30m`.
+        epochs: Passes over the training rows of a full training; `None` takes the task's.
+        batch_size: Examples a step, unless the space chooses it; `None` takes the task's.
+        head_learning_rate: Peak learning rate of the task head; `None` takes the task's.
+        max_length: Longest input in tokens; `None` takes the task's.
+        train_rows: Training rows to use, stratified; `None` takes the task's.
+        eval_rows: Validation rows to use, stratified; `None` takes the task's.
+        seed: Seed of everything.
+        runner: `local` (this process), `ray`, or `auto`.
+        workers: Trials at a time; `None` takes the number of GPUs, or 1.
+        ray_address: Address of a Ray cluster.
+        mlflow_uri: Tracking server; `None` takes a SQLite file beside the studies.
+        storage: SQLAlchemy URL of the study's storage; `None` takes SQLite in its folder.
+        trust_remote_code: Whether Python code that comes with a model may run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = "pydoc"
+    model: str | None = None
+    data: Path | None = None
+    text_columns: tuple[str, ...] = ()
+    label_column: str | None = None
+    budget: str = "1%"
+    space: str = "default"
+    methods: tuple[str, ...] | None = None
+    objectives: str = "quality,params"
+    strategy: Literal["bayesian", "random", "tpe", "nsga2"] = "bayesian"
+    fidelity: Literal["asha", "none"] = "asha"
+    trials: Annotated[int, Field(ge=1)] = 16
+    time: str | None = None
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    head_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    max_length: Annotated[int, Field(ge=4)] | None = None
+    train_rows: Annotated[int, Field(ge=2)] | None = None
+    eval_rows: Annotated[int, Field(ge=2)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    runner: Literal["auto", "local", "ray"] = "auto"
+    workers: Annotated[int, Field(ge=1)] | None = None
+    ray_address: str | None = None
+    mlflow_uri: str | None = None
+    storage: str | None = None
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "SearchRequest":
+        if bool(self.text_columns) != bool(self.label_column):
+            raise ValueError("--text-column and --label-column go together")
+        if self.text_columns and self.data is None:
+            raise ValueError("--text-column describes the columns of --data, which is missing")
+        if len(self.text_columns) > 2:
+            raise ValueError("at most two text columns can be read")
+        if self.runner == "local" and (self.workers or 1) > 1:
+            raise ValueError("--runner local runs one trial at a time: use --runner ray or auto")
+        if self.runner == "local" and self.ray_address:
+            raise ValueError("--runner local does not use a --ray-address")
+        if self.storage and re.match(r"\w+(\+\w+)?://[^/@:]*:[^/@]+@", self.storage):
+            raise ValueError(
+                "the password of --storage would be written into the study folder: put it into "
+                "PGPASSWORD or ~/.pgpass and leave it out of the URL"
+            )
+        if self.time is not None:
+            seconds(self.time)
+        return self
+
+    @classmethod
+    def build(cls, **values: Any) -> "SearchRequest":
+        """Check settings; those that are `None` take their defaults.
+
+        Raises:
+            RequestError: If settings are wrong; all mistakes in one sentence.
+        """
+        try:
+            return cls(**{name: value for name, value in values.items() if value is not None})
+        except ValidationError as error:
+            raise RequestError("; ".join(_message(e) for e in error.errors()) + ".") from error
+
+    @property
+    def max_seconds(self) -> float | None:
+        """Time limit in seconds."""
+        return None if self.time is None else seconds(self.time)
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration such as `90`, `30m`, `1h30m`.
+
+    Raises:
+        ValueError: If the text is no duration above zero.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        raise ValueError(f"cannot read the time '{text}': write 90s, 30m or 1h30m")
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    total = 3600 * hours + 60 * minutes + rest
+    if total <= 0:
+        raise ValueError(f"the time '{text}' must be more than zero")
+    return total
+
+
+def _message(error: Any) -> str:
+    text = str(error["msg"]).removeprefix("Value error, ")
+    name = ".".join(str(part) for part in error["loc"])
+    if not name:
+        return text[:1].upper() + text[1:]
+    if error["type"] == "extra_forbidden":
+        return f"Unknown setting '{name}'"
+    return f"--{name.replace('_', '-')}: {text[:1].lower() + text[1:]} (given: {error['input']!r})"

@@ -1,0 +1,173 @@
+"""`SearchResult`: a study's trials, its front, and the way to take one home."""
+
+from pathlib import Path
+from typing import Any
+
+from autopeft.errors import RequestError, StudyError, UnknownNameError
+from autopeft.export.folder import ExportFacts, export_trial
+from autopeft.models.registry import ModelReference
+from autopeft.report.markdown import front_table
+from autopeft.report.summary import Summary
+from autopeft.study.objective import ReferencePoint, parse_objectives
+from autopeft.trials.folder import StudyFolder
+from autopeft.trials.store import read_records, sqlite_url
+from autopeft.trials.trial import TrialRecord
+
+PICKS = ("best", "knee", "smallest")
+
+
+class SearchResult:
+    """What a search found; it can be opened again from its folder at any time.
+
+    Attributes:
+        folder: The study's folder.
+        manifest: What was asked, with which versions and data.
+        summary: Trials, front and hypervolume.
+    """
+
+    def __init__(self, folder: StudyFolder) -> None:
+        """Open a study.
+
+        Raises:
+            StudyError: If the folder holds no study, or one that cannot be read.
+        """
+        self.folder = folder
+        self.manifest = folder.manifest()
+        self.summary = _summary(folder, self.manifest)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "SearchResult":
+        """Open the study in a folder.
+
+        Raises:
+            StudyError: If the folder holds no study, or one that cannot be read.
+        """
+        return cls(StudyFolder(Path(path)))
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """All trials, by number."""
+        return list(self.summary.records)
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """The complete trials that no other dominates, cheapest first."""
+        return self.summary.front
+
+    @property
+    def hypervolume(self) -> float:
+        """Hypervolume of the front, between 0 and 1."""
+        return self.summary.hypervolume
+
+    def best(self) -> TrialRecord:
+        """Return the front's trial with the highest quality."""
+        return self.pick("best")
+
+    def pick(self, which: str) -> TrialRecord:
+        """Return a trial.
+
+        Args:
+            which: `best`, `knee`, `smallest`, or the number of a trial.
+
+        Raises:
+            StudyError: If no trial is complete, or there is no trial of that number.
+            UnknownNameError: If it is neither a pick nor a number.
+        """
+        if which.isdigit():
+            found = next((r for r in self.trials if r.number == int(which)), None)
+            if found is None:
+                numbers = f"0 to {len(self.trials) - 1}" if self.trials else "none"
+                raise StudyError(f"There is no trial {which}: the study has {numbers}.")
+            return found
+        if which not in PICKS:
+            raise UnknownNameError("pick", which, PICKS, "A trial's number also does.")
+        record: TrialRecord | None = getattr(self.summary, which)()
+        if record is None:
+            raise StudyError("No trial of the study is complete yet.")
+        return record
+
+    def export(self, to: str | Path, pick: str = "best") -> Path:
+        """Write a trial as a folder that needs only transformers and peft.
+
+        Args:
+            to: Folder to make.
+            pick: As for `pick`.
+
+        Raises:
+            StudyError: If the trial cannot be exported.
+        """
+        target = Path(to).resolve()
+        if target == self.folder.path or target in self.folder.path.parents:
+            raise RequestError(f"'{to}' holds the study itself: name another folder.")
+        record = self.pick(pick)
+        return export_trial(record, self.folder.adapter(record.number), self._facts(), target)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the study as plain data, for machines."""
+        summary = self.summary
+        return {
+            "study": str(self.folder.path),
+            "task": summary.task,
+            "model": summary.model,
+            "metric": summary.metric,
+            "budget": {"text": summary.budget_text, "limit": summary.budget_limit},
+            "objectives": [o.name for o in summary.objectives],
+            "hypervolume": summary.hypervolume,
+            "front": [record.number for record in self.front],
+            "best": _number(summary.best()),
+            "knee": _number(summary.knee()),
+            "smallest": _number(summary.smallest()),
+            "trials": [record.to_dict() for record in self.trials],
+        }
+
+    def _facts(self) -> ExportFacts:
+        model, task = self.manifest["model"], self.manifest["task"]
+        reference = ModelReference(
+            name=model["name"], location=model["location"], hub_id=model["hub_id"]
+        )
+        return ExportFacts(
+            reference=reference,
+            task=task["name"],
+            about=task["about"],
+            metric=task["metric"],
+            labels=tuple(task["labels"]),
+            max_length=task["max_length"],
+            n_layers=model["n_layers"],
+            n_texts=task["n_texts"],
+            origin=task["origin"],
+            fingerprint=task["fingerprint"],
+            train_rows=task["train_rows"],
+            eval_rows=task["eval_rows"],
+            command=self.manifest["command"],
+            versions=self.manifest["versions"],
+            front=front_table(self.summary),
+            trials=self.summary.statuses(),
+        )
+
+
+def storage_url(folder: StudyFolder, storage: str | None) -> str:
+    """Return the URL of a study's storage: SQLite in its folder, unless another was named."""
+    return storage or sqlite_url(folder.database)
+
+
+def _summary(folder: StudyFolder, manifest: dict[str, Any]) -> Summary:
+    try:
+        url = storage_url(folder, manifest["request"]["storage"])
+        return Summary(
+            name=folder.path.name,
+            task=manifest["task"]["name"],
+            model=manifest["model"]["name"],
+            metric=manifest["task"]["metric"],
+            budget_text=manifest["budget"]["text"],
+            budget_limit=manifest["budget"]["limit"],
+            n_layers=manifest["model"]["n_layers"],
+            objectives=parse_objectives(",".join(manifest["objectives"])),
+            reference=ReferencePoint.from_dict(manifest["reference"]),
+            records=tuple(read_records(url, manifest["study_id"])),
+        )
+    except KeyError as error:
+        raise StudyError(f"'{folder.path}' is incomplete: {error} is missing.") from error
+
+
+def _number(record: TrialRecord | None) -> int | None:
+    return None if record is None else record.number

@@ -1,0 +1,143 @@
+"""`run_search`: from a checked request to a study on disk, on the one straight way."""
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from autopeft.api.problem import Problem, resolve
+from autopeft.api.provenance import manifest
+from autopeft.api.request import RESUMABLE, SearchRequest
+from autopeft.api.result import SearchResult, storage_url
+from autopeft.api.wiring import build_runner, build_strategy, build_tracker
+from autopeft.errors import RequestError, StudyError
+from autopeft.report.files import write_report
+from autopeft.study.objective import ReferencePoint
+from autopeft.study.study import PointCosts, Study, StudyObserver
+from autopeft.trials.engine import Workload
+from autopeft.trials.folder import StudyFolder
+from autopeft.trials.ports import SystemClock
+from autopeft.trials.store import TrialStore
+
+logger = logging.getLogger(__name__)
+
+STUDIES = Path("studies")
+
+#: Makes the observers of a study when it begins; the study's folder and plan are known then.
+ObserverFactory = Callable[[Problem, StudyFolder], Sequence[StudyObserver]]
+
+
+def run_search(
+    request: SearchRequest,
+    folder: Path | None = None,
+    observers: ObserverFactory = lambda *_: (),
+) -> SearchResult:
+    """Run a search in a new study.
+
+    Args:
+        request: What is searched.
+        folder: The study's folder; `None` names one after task, model and date.
+        observers: Makes further observers, such as a progress view.
+
+    Raises:
+        AutopeftError: If the request cannot be met; nothing has been written then.
+        KeyboardInterrupt: On Ctrl-C; all that was measured is in the study's folder.
+    """
+    problem = resolve(request)
+    plan = problem.plan()
+    study_folder = StudyFolder(folder or _new_folder(problem))
+    if study_folder.exists:  # before the lock makes a folder
+        study_folder.create({}, "")
+    workload = _workload(problem)
+    with study_folder:
+        study_id = uuid.uuid4().hex
+        study_folder.create(manifest(problem, study_id, plan.reference), problem.space_text)
+        return _run(problem, study_folder, workload, observers)
+
+
+def resume_search(
+    folder: Path, changes: dict[str, Any], observers: ObserverFactory = lambda *_: ()
+) -> SearchResult:
+    """Go on with a study.
+
+    Args:
+        folder: The study's folder.
+        changes: Settings to change, of those in `RESUMABLE`.
+        observers: Makes further observers, such as a progress view.
+
+    Raises:
+        RequestError: If a setting cannot be changed any more.
+        StudyError: If there is no study, another search writes to it, or its data has changed.
+        KeyboardInterrupt: On Ctrl-C; all that was measured is in the study's folder.
+    """
+    study_folder = StudyFolder(folder)
+    recorded = study_folder.manifest()
+    for name, value in changes.items():
+        if name not in RESUMABLE and recorded["request"].get(name) != value:
+            raise RequestError(
+                f"--{name.replace('_', '-')} of a study cannot change: start a new one, or leave "
+                "it out."
+            )
+    request = SearchRequest.build(**{**recorded["request"], **changes})
+    problem = resolve(request)
+    if problem.data.fingerprint != recorded["task"]["fingerprint"]:
+        raise StudyError(
+            "The data is not what the study was started with: new trials could not be compared "
+            "with the old ones."
+        )
+    workload = _workload(problem)
+    with study_folder:
+        return _run(problem, study_folder, workload, observers)
+
+
+def _workload(problem: Problem) -> Workload:
+    return Workload.prepare(
+        problem.reference,
+        problem.data,
+        problem.max_length,
+        trust_remote_code=problem.request.trust_remote_code,
+    )
+
+
+def _run(
+    problem: Problem, folder: StudyFolder, workload: Workload, observers: ObserverFactory
+) -> SearchResult:
+    recorded = folder.manifest()
+    plan = problem.plan()
+    # The reference point of the first run stays, whatever a newer version would compute.
+    reference = ReferencePoint.from_dict(recorded["reference"])
+    store = TrialStore(
+        storage_url(folder, problem.request.storage),
+        recorded["study_id"],
+        problem.space.space,
+        {o.name: o.direction for o in problem.objectives},
+    )
+    tracker = build_tracker(problem, folder, recorded)
+    study = Study(
+        plan,
+        PointCosts(configuration=problem.space.configuration, cost=problem.cost),
+        build_strategy(problem, reference),
+        store,
+        SystemClock(),
+        [tracker, *observers(problem, folder)],
+    )
+    runner = build_runner(problem.request, workload, folder)
+    try:
+        runner.run(study)
+    finally:
+        result = SearchResult(folder)
+        files = write_report(result.summary, result.to_dict(), folder.report)
+        facts = {"folder": str(folder.path), "command": recorded["command"]}
+        tracker.close(result.summary, [*files, folder.space_file], facts)
+    return result
+
+
+def _new_folder(problem: Problem) -> Path:
+    today = date.today().isoformat()  # noqa: DTZ011 - the user's own day
+    name = f"{problem.data.task.name}-{problem.reference.short_name}-{today}"
+    path, number = STUDIES / name, 2
+    while path.exists():
+        path, number = STUDIES / f"{name}-{number}", number + 1
+    return path

@@ -1,0 +1,87 @@
+"""Which class serves which setting: the one place that chooses."""
+
+from typing import Any
+
+from autopeft.api.problem import Problem
+from autopeft.api.request import SearchRequest
+from autopeft.report.tracking import MlflowTracker, TrackingPlace, local_place
+from autopeft.study.objective import ReferencePoint
+from autopeft.study.strategy import Strategy
+from autopeft.trials.engine import Workload
+from autopeft.trials.folder import StudyFolder
+from autopeft.trials.ports import Runner
+
+#: Share of the trials that a Bayesian search takes from its start, and bounds for it.
+START_SHARE = 1 / 3
+START_MIN, START_MAX = 6, 16
+
+
+def n_initial(max_trials: int) -> int:
+    """Return how many trials of a Bayesian search come from its start."""
+    return min(max(round(START_SHARE * max_trials), START_MIN), START_MAX)
+
+
+def build_strategy(problem: Problem, reference: ReferencePoint) -> Strategy:
+    """Return the strategy that a request names."""
+    request = problem.request
+    if request.strategy == "bayesian":
+        from autopeft.study.strategies.bayesian import BayesianStrategy
+
+        return BayesianStrategy(
+            problem.space,
+            problem.objectives,
+            reference,
+            problem.known_values,
+            seed=request.seed,
+            n_initial=n_initial(request.trials),
+        )
+    from autopeft.study.strategies.optuna_samplers import OptunaStrategy
+
+    return OptunaStrategy(request.strategy, problem.space, problem.objectives, request.seed)
+
+
+def build_runner(request: SearchRequest, workload: Workload, folder: StudyFolder) -> Runner:
+    """Return the runner that a request names; `auto` takes Ray for more than one worker."""
+    workers = request.workers or n_devices()
+    wants_ray = workers > 1 or request.ray_address is not None
+    if request.runner == "ray" or (request.runner == "auto" and wants_ray):
+        from autopeft.runners.ray_cluster import RayRunner
+
+        return RayRunner(workload, folder, workers, request.ray_address)
+    from autopeft.runners.local import LocalRunner
+
+    return LocalRunner(workload, folder.trial)
+
+
+def n_devices() -> int:
+    """Return the number of GPUs, at least 1."""
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def tracking_place(folder: StudyFolder, uri: str | None) -> TrackingPlace:
+    """Return where MLflow's runs go: a server, or a SQLite file beside the studies."""
+    return TrackingPlace(uri=uri, artifacts=None) if uri else local_place(folder.path.parent)
+
+
+def build_tracker(problem: Problem, folder: StudyFolder, recorded: dict[str, Any]) -> MlflowTracker:
+    """Return the tracker of a study, its parent run described."""
+    place = tracking_place(folder, problem.request.mlflow_uri)
+    tracker = MlflowTracker(place, recorded["study_id"], folder.path.name)
+    params = {
+        "task": recorded["task"]["name"],
+        "model": recorded["model"]["name"],
+        "metric": recorded["task"]["metric"],
+        "budget": recorded["budget"]["text"],
+        "budget_params": recorded["budget"]["limit"],
+        "base_params": recorded["model"]["base_params"],
+        "space": recorded["request"]["space"],
+        "strategy": recorded["request"]["strategy"],
+        "fidelity": recorded["request"]["fidelity"],
+        "objectives": ",".join(recorded["objectives"]),
+        "seed": recorded["request"]["seed"],
+        "data_fingerprint": recorded["task"]["fingerprint"],
+    }
+    tracker.describe_search(params, problem.spec.n_layers)
+    return tracker

@@ -1,0 +1,59 @@
+"""`autopeft plan`, `autopeft methods` and `autopeft estimate`: nothing is trained."""
+
+from pathlib import Path
+from typing import Any
+
+from autopeft.api.catalogue import estimate, method_rows, spec_of
+from autopeft.api.plan import describe_plan
+from autopeft.api.problem import resolve
+from autopeft.api.request import SearchRequest
+from autopeft.cli.output import console, print_rows
+
+
+def plan_command(settings: dict[str, Any], output: str) -> None:
+    """Print what a search would cover and cost."""
+    plan = describe_plan(resolve(SearchRequest.build(**settings)))
+    if output == "table":
+        _print_facts(plan)
+    print_rows(plan["examples"], output, title="What fits", data=plan)
+
+
+def methods_command(model: str | None, output: str) -> None:
+    """Print the methods."""
+    rows = method_rows(spec_of(model) if model else None)
+    if model is None:
+        rows = [{k: v for k, v in row.items() if k not in {"takes", "reason"}} for row in rows]
+    print_rows(rows, output, title="PEFT methods" + (f" on {model}" if model else ""))
+
+
+def estimate_command(
+    model: str, config: Path, shape: tuple[int, int, int | None], output: str
+) -> None:
+    """Print what a configuration costs."""
+    n_labels, seq_length, batch = shape
+    result = estimate(model, config, n_labels=n_labels, seq_length=seq_length, batch_size=batch)
+    flat = {k: v for k, v in result.items() if not isinstance(v, dict)}
+    flat.update({f"memory_{name}": value for name, value in result["memory_parts"].items()})
+    if output == "table":
+        rows = [{"what": name.replace("_", " "), "value": value} for name, value in flat.items()]
+        print_rows(rows, output, title=f"{config.name} on {model}")
+    else:
+        print_rows([flat], output, data=result)
+
+
+def _print_facts(plan: dict[str, Any]) -> None:
+    out, space, cost = console(), plan["space"], plan["full_training_equivalents"]
+    lines = [
+        f"Task    {plan['task']}, {plan['train_rows']:,} rows to train, {plan['eval_rows']:,} to "
+        f"evaluate, quality is {plan['metric']}",
+        f"Model   {plan['model']} ({plan['family']}), {plan['base_params']:,} parameters, head "
+        f"{plan['head_params']:,}",
+        f"Budget  {plan['budget']['text']} = {plan['budget']['limit']:,} adapter parameters",
+        f"Space   {space['name']}: {', '.join(space['methods'])}; about 10^{space['log10_size']} "
+        f"configurations, {100 * space['share_that_fits']:.0f} % fit as they are, the others are "
+        "scaled down",
+        f"Search  {plan['trials']} trials of {plan['steps_of_a_full_training']:,} steps at most = "
+        f"{cost['least']:g} to {cost['most']:g} full trainings",
+    ]
+    lines += [f"Left out {method}: {reason}" for method, reason in space["refused"].items()]
+    out.print("\n".join(lines), highlight=False)

@@ -1,0 +1,163 @@
+"""The commands. Heavy libraries are imported inside the command that needs them."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autopeft import __version__
+from autopeft.cli.options import Format, with_search_options
+from autopeft.errors import AutopeftError
+
+app = typer.Typer(
+    name="autopeft",
+    help="Find the best way to fine-tune a model parameter-efficiently, within a budget.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyArgument = Annotated[
+    Path | None, typer.Argument(help="Study folder. Default: the newest in ./studies.")
+]
+
+
+@app.command()
+@with_search_options
+def search(
+    study: Annotated[
+        Path | None,
+        typer.Option(help="Study folder. Default: ./studies/<task>-<model>-<date>."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a study (the newest, or --study).")
+    ] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print nothing but the result, as JSON.")
+    ] = False,
+    **settings: Any,
+) -> None:
+    """Search PEFT configurations; end with the Pareto front of quality against cost."""
+    from autopeft.cli.search import search_command
+
+    search_command(study, settings, resume=resume, json_output=json_output)
+
+
+@app.command()
+@with_search_options
+def plan(output: Format = "table", **settings: Any) -> None:
+    """Show what a search would cover, what fits the budget and what it would cost."""
+    from autopeft.cli.inspect import plan_command
+
+    plan_command(settings, output)
+
+
+@app.command()
+def pareto(
+    study: StudyArgument = None,
+    every: Annotated[bool, typer.Option("--all", help="All trials, not the front alone.")] = False,
+    output: Format = "table",
+) -> None:
+    """Print the Pareto front of a study."""
+    from autopeft.cli.study import pareto_command
+
+    pareto_command(study, output, every=every)
+
+
+@app.command()
+def export(
+    study: StudyArgument = None,
+    pick: Annotated[
+        str, typer.Option(help="best, knee, smallest, or the number of a trial.")
+    ] = "best",
+    to: Annotated[Path | None, typer.Option(help="Folder to make.")] = None,
+) -> None:
+    """Write a trial as a folder of native PEFT files."""
+    from autopeft.cli.study import export_command
+
+    export_command(study, pick, to)
+
+
+@app.command()
+def methods(
+    model: Annotated[
+        str | None, typer.Option(help="Say which methods this model takes, and why not.")
+    ] = None,
+    output: Format = "table",
+) -> None:
+    """List the PEFT methods, their ranges and their defaults."""
+    from autopeft.cli.inspect import methods_command
+
+    methods_command(model, output)
+
+
+@app.command()
+def estimate(
+    config: Annotated[Path, typer.Option(help="Configuration in YAML or JSON.")],
+    model: Annotated[str, typer.Option(help="minilm, a folder or a Hub id.")] = "minilm",
+    num_labels: Annotated[int, typer.Option(min=1, help="Classes of the task head.")] = 2,
+    seq_len: Annotated[int, typer.Option(min=1, help="Longest input in tokens.")] = 128,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Examples a step. Default: the configuration's.")
+    ] = None,
+    output: Format = "table",
+) -> None:
+    """Count the parameters of a configuration exactly, and predict its training memory."""
+    from autopeft.cli.inspect import estimate_command
+
+    estimate_command(model, config, (num_labels, seq_len, batch), output)
+
+
+@app.command()
+def ui(
+    studies: Annotated[
+        Path, typer.Option(help="Folder of studies; its mlflow.db is shown.")
+    ] = Path("studies"),
+    port: Annotated[int | None, typer.Option(help="Port. Default: 5000, or a free one.")] = None,
+) -> None:
+    """Open MLflow's UI for this folder's runs, on this machine only."""
+    from autopeft.cli.ui import ui_command
+
+    ui_command(studies, port)
+
+
+@app.command()
+def doctor(output: Format = "table") -> None:
+    """Show versions, devices and what is missing."""
+    from autopeft.cli.doctor import doctor_command
+
+    doctor_command(output)
+
+
+def _version(*, value: bool) -> None:
+    if value:
+        print(f"autopeft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=lambda value: _version(value=value), is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: 2 is a wrong request, 130 an interrupt."""
+    # transformers would warn about image packages that texts do not need.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except AutopeftError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

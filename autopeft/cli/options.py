@@ -1,0 +1,198 @@
+"""The settings of a search as command-line options, shared by the commands that take them."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Format = Annotated[
+    Literal["table", "json", "csv"], typer.Option("--format", help="How to print the result.")
+]
+
+_WHAT, _HOW, _WHERE = "What to search", "How to search", "Where to run"
+
+#: Option by field of `SearchRequest`; all default to `None`, which takes the request's default.
+_OPTIONS: dict[str, Any] = {
+    "task": Annotated[
+        str | None,
+        typer.Option(
+            help="pydoc (built in), a GLUE task such as rte, or a task YAML. Default: pydoc.",
+            rich_help_panel=_WHAT,
+        ),
+    ],
+    "model": Annotated[
+        str | None,
+        typer.Option(
+            help="minilm, a folder, a .gguf file or a Hub id. Default: the task's.",
+            rich_help_panel=_WHAT,
+        ),
+    ],
+    "data": Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with train and validation files, or one file (jsonl, csv, parquet).",
+            rich_help_panel=_WHAT,
+        ),
+    ],
+    "text_columns": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text-column",
+            help="Text column of your own data; give it twice for pairs.",
+            rich_help_panel=_WHAT,
+        ),
+    ],
+    "label_column": Annotated[
+        str | None,
+        typer.Option(help="Label column of your own data.", rich_help_panel=_WHAT),
+    ],
+    "budget": Annotated[
+        str | None,
+        typer.Option(
+            help="Most adapter parameters: 0.1%, 50k, 1.5M. Default: 1%.", rich_help_panel=_WHAT
+        ),
+    ],
+    "space": Annotated[
+        str | None,
+        typer.Option(
+            help="Search space: default, lora, or a YAML file. Default: default.",
+            rich_help_panel=_WHAT,
+        ),
+    ],
+    "methods": Annotated[
+        str | None,
+        typer.Option(help="Only these methods of the space: lora,ia3.", rich_help_panel=_WHAT),
+    ],
+    "objectives": Annotated[
+        str | None,
+        typer.Option(
+            help="quality and any of params, memory. Default: quality,params.",
+            rich_help_panel=_WHAT,
+        ),
+    ],
+    "train_rows": Annotated[
+        int | None,
+        typer.Option(help="Use this many training rows, stratified.", rich_help_panel=_WHAT),
+    ],
+    "eval_rows": Annotated[
+        int | None,
+        typer.Option(help="Use this many validation rows, stratified.", rich_help_panel=_WHAT),
+    ],
+    "max_length": Annotated[
+        int | None,
+        typer.Option(help="Longest input in tokens. Default: the task's.", rich_help_panel=_WHAT),
+    ],
+    "trials": Annotated[
+        int | None, typer.Option(help="Trials in all. Default: 16.", rich_help_panel=_HOW)
+    ],
+    "time": Annotated[
+        str | None,
+        typer.Option(help="Start no trial after this time: 30m, 1h30m.", rich_help_panel=_HOW),
+    ],
+    "strategy": Annotated[
+        str | None,
+        typer.Option(
+            help="bayesian, or Optuna's random, tpe, nsga2. Default: bayesian.",
+            rich_help_panel=_HOW,
+        ),
+    ],
+    "fidelity": Annotated[
+        str | None,
+        typer.Option(
+            help="asha stops weak trials early, none trains all to the end. Default: asha.",
+            rich_help_panel=_HOW,
+        ),
+    ],
+    "epochs": Annotated[
+        float | None,
+        typer.Option(help="Epochs of a full training. Default: the task's.", rich_help_panel=_HOW),
+    ],
+    "batch_size": Annotated[
+        int | None,
+        typer.Option(help="Examples a step. Default: the task's.", rich_help_panel=_HOW),
+    ],
+    "head_learning_rate": Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate of the task head. Default: the task's.", rich_help_panel=_HOW
+        ),
+    ],
+    "seed": Annotated[
+        int | None, typer.Option(help="Seed of everything. Default: 0.", rich_help_panel=_HOW)
+    ],
+    "workers": Annotated[
+        int | None,
+        typer.Option(
+            help="Trials at a time. Default: the number of GPUs, or 1.", rich_help_panel=_WHERE
+        ),
+    ],
+    "runner": Annotated[
+        str | None,
+        typer.Option(
+            help="local (this process), ray, or auto: ray for several workers. Default: auto.",
+            rich_help_panel=_WHERE,
+        ),
+    ],
+    "ray_address": Annotated[
+        str | None,
+        typer.Option(help="Address of a running Ray cluster.", rich_help_panel=_WHERE),
+    ],
+    "mlflow_uri": Annotated[
+        str | None,
+        typer.Option(
+            help="MLflow tracking server. Default: mlflow.db beside the studies.",
+            rich_help_panel=_WHERE,
+        ),
+    ],
+    "storage": Annotated[
+        str | None,
+        typer.Option(
+            help="SQLAlchemy URL of the study's storage. Default: SQLite in its folder.",
+            rich_help_panel=_WHERE,
+        ),
+    ],
+    "trust_remote_code": Annotated[
+        bool | None,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run Python code that comes with a model.",
+            rich_help_panel=_WHERE,
+        ),
+    ],
+}
+
+
+def with_search_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a search; it gets those that were given as `**settings`."""
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _OPTIONS.items()
+    ]
+
+    def wrapped(**arguments: Any) -> None:
+        settings = {
+            name: value
+            for name in _OPTIONS
+            if (value := arguments.pop(name)) is not None and value != []
+        }
+        command(**arguments, **_converted(settings))
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    wrapped.__doc__ = command.__doc__
+    wrapped.__name__ = command.__name__
+    return wrapped
+
+
+def _converted(settings: dict[str, Any]) -> dict[str, Any]:
+    if "text_columns" in settings:
+        settings["text_columns"] = tuple(settings["text_columns"])
+    if "methods" in settings:
+        names = (name.strip() for name in settings["methods"].split(","))
+        settings["methods"] = tuple(name for name in names if name)
+    return settings

@@ -1,0 +1,117 @@
+"""`autopeft search`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from autopeft.api.problem import Problem
+from autopeft.api.request import SearchRequest
+from autopeft.api.result import SearchResult
+from autopeft.api.search import STUDIES, resume_search, run_search
+from autopeft.cli.output import as_table, console, print_json
+from autopeft.cli.progress import ProgressView
+from autopeft.trials.folder import StudyFolder, newest_study
+
+
+def search_command(
+    study: Path | None, settings: dict[str, Any], *, resume: bool, json_output: bool
+) -> None:
+    """Run or resume a search, then print its front."""
+    session = _Session(quiet=json_output)
+    try:
+        if resume:
+            folder = study or newest_study(STUDIES).path
+            result = resume_search(folder, settings, session.observers)
+        else:
+            result = run_search(SearchRequest.build(**settings), study, session.observers)
+    except KeyboardInterrupt:
+        session.end()
+        if session.folder is None:
+            raise
+        _show(SearchResult(session.folder), json_output=json_output)
+        print(
+            f"Interrupted. Go on with: autopeft search --resume --study {_shown(session.folder)}",
+            file=sys.stderr,
+        )
+        raise
+    finally:
+        session.end()
+    _show(result, json_output=json_output)
+
+
+class _Session:
+    """The progress view of a search, and the folder it writes to."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._view: ProgressView | None = None
+        self.folder: StudyFolder | None = None
+
+    def observers(self, problem: Problem, folder: StudyFolder) -> list[ProgressView]:
+        self.folder = folder
+        self._announce(problem, folder)
+        self._view = ProgressView(
+            problem.objectives,
+            problem.reference_point(),
+            problem.request.trials,
+            problem.spec.n_layers,
+            quiet=self._quiet,
+        )
+        self._view.already(SearchResult(folder).trials)
+        self._view.__enter__()
+        return [self._view]
+
+    def end(self) -> None:
+        if self._view is not None:
+            self._view.__exit__(None, None, None)
+            self._view = None
+
+    def _announce(self, problem: Problem, folder: StudyFolder) -> None:
+        if self._quiet:
+            return
+        out = console(stderr=True)
+        data, spec, budget = problem.data, problem.spec, problem.space.budget
+        out.print(
+            f"{data.task.name} ({data.origin}): {len(data.train):,} rows to train, "
+            f"{len(data.validation):,} to evaluate, quality is {data.task.quality}",
+            highlight=False,
+        )
+        out.print(
+            f"{problem.reference.name}: {spec.base_params:,} parameters, budget {budget.text} = "
+            f"{budget.limit:,} adapter parameters, head {spec.head_params:,}",
+            highlight=False,
+        )
+        for method, reason in problem.space.refused.items():
+            out.print(f"left out {method}: {reason}", highlight=False)
+        out.print(f"study {_shown(folder)}", highlight=False)
+
+
+def _show(result: SearchResult, *, json_output: bool) -> None:
+    if json_output:
+        print_json(result.to_dict())
+        return
+    out = console()
+    summary = result.summary
+    rows = [
+        {k: v for k, v in row.items() if k not in {"status", "fidelity"}}
+        for row in summary.rows(result.front)
+    ]
+    if rows:
+        out.print(as_table(rows, f"Pareto front of {summary.name}"))
+    out.print(
+        f"{len(summary.records)} trials ({summary.statuses()}), hypervolume "
+        f"{summary.hypervolume:.4f}",
+        highlight=False,
+    )
+    folder = _shown(result.folder)
+    out.print(f"\nLook:   open {folder}/report/pareto.html, or autopeft ui", highlight=False)
+    if rows:
+        out.print(f"Take:   autopeft export {folder} --pick best --to my-adapter", highlight=False)
+    out.print(f"Go on:  autopeft search --resume --study {folder} --trials N", highlight=False)
+
+
+def _shown(folder: StudyFolder) -> Path:
+    try:
+        return folder.path.relative_to(Path.cwd())
+    except ValueError:
+        return folder.path

@@ -1,0 +1,44 @@
+"""`autopeft pareto` and `autopeft export`."""
+
+from pathlib import Path
+
+from autopeft.api.result import SearchResult
+from autopeft.api.search import STUDIES
+from autopeft.cli.output import console, print_rows
+from autopeft.errors import RequestError
+from autopeft.trials.folder import newest_study
+
+
+def pareto_command(study: Path | None, output: str, *, every: bool) -> None:
+    """Print the front, or all trials."""
+    result = open_study(study)
+    records = result.trials if every else result.front
+    rows = result.summary.rows(records)
+    title = f"{'Trials' if every else 'Pareto front'} of {result.summary.name}"
+    data = result.to_dict()
+    if not every:
+        data["trials"] = [t for t in data["trials"] if t["number"] in set(data["front"])]
+    print_rows(rows, output, title=title, data=data)
+    if output == "table" and not rows:
+        console(stderr=True).print("No trial is complete yet.", highlight=False)
+
+
+def export_command(study: Path | None, pick: str, to: Path | None) -> None:
+    """Write a trial as a folder of its own."""
+    if to is None:
+        raise RequestError("Name the folder to make with --to.")
+    result = open_study(study)
+    record = result.pick(pick)
+    folder = result.export(to, pick)
+    component = record.spec.configuration.components[0]
+    console().print(
+        f"Trial {record.number} ({component.method}, {result.summary.metric} {record.quality:.4f}, "
+        f"{record.cost.adapter_params:,} adapter parameters) is in {folder}\n"
+        f'Try it:  python {to}/predict.py "a text"',
+        highlight=False,
+    )
+
+
+def open_study(study: Path | None) -> SearchResult:
+    """Open the study that was named, or the newest."""
+    return SearchResult.open(study) if study else SearchResult(newest_study(STUDIES))

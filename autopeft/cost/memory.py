@@ -1,0 +1,144 @@
+"""Training memory of a configuration, counted on the `meta` device without weights or a GPU."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import PreTrainedModel
+
+from autopeft.methods.method import AttachContext
+from autopeft.methods.registry import get_method
+from autopeft.models.spec import ModelSpec
+from autopeft.space.configuration import Configuration
+
+#: float32 weights, gradients and the two moments of Adam.
+BYTES_PER_WEIGHT = 4
+BYTES_PER_GRADIENT = 4
+BYTES_PER_ADAM_STATE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes that a float32 training step holds at its peak, by part.
+
+    Transient buffers (the inputs and outputs of the kernel that runs) are not in it.
+
+    Attributes:
+        weights: Base, head and adapter.
+        gradients: Of what trains.
+        optimizer: AdamW's two moments of what trains.
+        activations: Tensors that autograd keeps for the backward pass, each storage once.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Sum of the parts."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def estimate_memory(
+    configuration: Configuration,
+    spec: ModelSpec,
+    meta_model: Callable[[], PreTrainedModel],
+    *,
+    n_adapter_params: int,
+    seq_length: int,
+) -> MemoryEstimate:
+    """Return the training memory of a configuration.
+
+    Args:
+        configuration: What is trained; its batch size is used.
+        spec: Structure of the model.
+        meta_model: Builds a fresh model with its task head on the `meta` device.
+        n_adapter_params: Adapter parameters of the configuration.
+        seq_length: Tokens of every row of the batch.
+    """
+    component = configuration.components[0]
+    context = AttachContext(spec=spec, total_steps=100, seed=0)
+    base = meta_model().requires_grad_(requires_grad=False)
+    with torch.device("meta"):
+        model = get_method(component.method).on_meta(base, component, context)
+    activations = saved_bytes(model.train(), configuration.training.batch_size, seq_length)
+    trainable = n_adapter_params + spec.head_params
+    held = spec.base_params + spec.head_params
+    if component.method != "full":  # the adapter's weights come on top of the base
+        held += n_adapter_params
+    return MemoryEstimate(
+        weights=held * BYTES_PER_WEIGHT,
+        gradients=trainable * BYTES_PER_GRADIENT,
+        optimizer=trainable * BYTES_PER_ADAM_STATE,
+        activations=activations,
+    )
+
+
+def saved_bytes(model: nn.Module, batch_size: int, seq_length: int) -> int:
+    """Return the bytes that autograd keeps for the backward pass of one forward.
+
+    Every storage counts once; the model's own parameters do not count.
+
+    Args:
+        model: A transformers model, plain or with an adapter, on any device.
+        batch_size: Rows of the batch.
+        seq_length: Tokens of every row.
+    """
+    parameters = {_storage_key(p) for p in model.parameters()}
+    storages: dict[int, int] = {}
+    kept: list[torch.Tensor] = []  # keeps storages alive, so that no key is used twice
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        parts = [tensor]
+        if tensor.layout == torch.sparse_coo:
+            parts = [tensor._indices(), tensor._values()]  # noqa: SLF001 - torch's accessors for
+            # tensors that were not coalesced
+        for part in parts:
+            kept.append(part)
+            if _storage_key(part) not in parameters:
+                storages[_storage_key(part)] = part.untyped_storage().nbytes()
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        _forward(model, batch_size, seq_length)
+    return sum(storages.values())
+
+
+def _forward(model: nn.Module, batch_size: int, seq_length: int) -> None:
+    device = next(model.parameters()).device
+    shape = (batch_size, seq_length)
+    config: Any = model.config
+    inputs: dict[str, Any] = {
+        "input_ids": torch.zeros(shape, dtype=torch.long, device=device),
+        # Four dimensions: transformers looks into the values of a two-dimensional mask.
+        "attention_mask": torch.ones(
+            (batch_size, 1, seq_length, seq_length), dtype=torch.bool, device=device
+        ),
+    }
+    if getattr(config, "is_encoder_decoder", False):
+        # The classification heads of encoder-decoders look for end tokens in the values; the
+        # backbone below them keeps all but a few numbers.
+        backbone = getattr(_unwrapped(model), str(model.base_model_prefix))
+        backbone(**inputs, decoder_input_ids=inputs["input_ids"])
+        return
+    regression = config.problem_type == "regression"
+    dtype = torch.float32 if regression else torch.long
+    labels = torch.zeros((batch_size,), dtype=dtype, device=device)
+    model(**inputs, labels=labels)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    if isinstance(model, PeftModel):
+        inner: nn.Module = model.get_base_model()
+        return inner
+    return model
+
+
+def _storage_key(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - the storage's identity; meta has no address

@@ -1,0 +1,1 @@
+"""What the user takes: the adapter as native PEFT files, a model card and a script."""

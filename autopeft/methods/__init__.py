@@ -1,0 +1,1 @@
+"""What a choice does to a model: one file a PEFT method, behind one registry."""

@@ -1,0 +1,87 @@
+"""AdaLoRA (Zhang et al. 2023, arXiv 2303.10512): low-rank updates whose rank is pruned."""
+
+import math
+
+from peft import AdaLoraConfig
+from transformers import PreTrainedModel
+
+from autopeft.methods.method import (
+    AttachContext,
+    Attachment,
+    MethodInfo,
+    MethodParameter,
+    PeftMethod,
+)
+from autopeft.methods.peft_attachment import (
+    TASK_TYPE,
+    PeftAttachment,
+    head_modules,
+    module_names,
+    needs_transpose,
+)
+from autopeft.models.spec import ModelSpec
+from autopeft.space.configuration import Component
+from autopeft.space.hyperparameter import FloatRange, IntRange
+from autopeft.space.targets import GROUPS
+
+
+class AdaLora(PeftMethod):
+    """W' = W + s P diag(e) Q; the least important of all e are set to zero during training.
+
+    `rank` is the starting rank of every matrix, `density` the share of all ranks that is left at
+    the end, at least one a matrix on average. The tensors never shrink while training, so the
+    starting rank is what counts.
+    """
+
+    info = MethodInfo(
+        name="adalora",
+        family="low-rank",
+        about="Low-rank update whose ranks are pruned and shared out by importance.",
+        default_learning_rate=3e-3,
+        default_targets=("attn.q", "attn.v", "attn.qkv"),
+        kinds=GROUPS["linear"],
+        module_types=("linear", "conv1d"),
+        parameters=(
+            MethodParameter(
+                domain=IntRange(name="rank", field="rank", low=2, high=256, log=True),
+                default=12,
+                about="starting rank of each matrix",
+            ),
+            MethodParameter(
+                domain=FloatRange(name="density", field="density", low=0.05, high=1.0),
+                default=0.67,
+                about="share of the ranks that is left at the end",
+            ),
+        ),
+        mergeable=True,
+    )
+
+    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
+        rank = int(component.param("rank"))
+        modules = self.info.select(component, spec)
+        return sum(rank * (m.in_features + m.out_features + 1) for m in modules)
+
+    def attach(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> Attachment:
+        modules = self.info.select(component, context.spec)
+        rank = int(component.param("rank"))
+        # peft takes the k-th smallest score with k = ranks to prune, so k = 0 is an error.
+        final = min(max(round(float(component.param("density")) * rank), 1), rank - 1)
+        steps = max(context.total_steps, 4)
+        config = AdaLoraConfig(
+            task_type=TASK_TYPE,
+            init_r=rank,
+            target_r=final,
+            lora_alpha=2 * rank,
+            # The schedule of the paper's GLUE runs: a tenth of the steps untouched, pruning
+            # until 70 %, then training on with the ranks that are left.
+            tinit=max(1, steps // 10),
+            tfinal=math.ceil(0.3 * steps),
+            deltaT=max(1, steps // 50),
+            total_step=steps,
+            target_modules=module_names(modules),
+            modules_to_save=head_modules(context),
+            fan_in_fan_out=needs_transpose(modules),
+        )
+        return PeftAttachment(model, config)

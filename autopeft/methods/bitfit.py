@@ -1,0 +1,50 @@
+"""BitFit (Ben Zaken et al. 2021, arXiv 2106.10199) on the linear modules, through peft's BEFT."""
+
+from peft import BeftConfig
+from transformers import PreTrainedModel
+
+from autopeft.methods.method import AttachContext, Attachment, MethodInfo, PeftMethod
+from autopeft.methods.peft_attachment import (
+    TASK_TYPE,
+    PeftAttachment,
+    head_modules,
+    module_names,
+)
+from autopeft.models.spec import ModelSpec
+from autopeft.space.configuration import Component
+from autopeft.space.targets import GROUPS
+
+
+class BitFit(PeftMethod):
+    """y = W x + (b + d), with d zero at the start: training d is training the bias b.
+
+    The norms' biases are left out: within the layers, a shift of a norm's output can be written
+    as shifts of the biases of the linear modules that read it (and, for a norm after the residual
+    sum, of the next one that is added to it).
+    """
+
+    info = MethodInfo(
+        name="bitfit",
+        family="selective",
+        about="Trains the biases of linear modules.",
+        default_learning_rate=3e-3,
+        default_targets=GROUPS["linear"],
+        kinds=GROUPS["linear"],
+        module_types=("linear",),
+        parameters=(),
+        mergeable=True,
+    )
+
+    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
+        return sum(m.out_features for m in self.info.select(component, spec))
+
+    def attach(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> Attachment:
+        modules = self.info.select(component, context.spec)
+        config = BeftConfig(
+            task_type=TASK_TYPE,
+            target_modules=module_names(modules),
+            modules_to_save=head_modules(context),
+        )
+        return PeftAttachment(model, config)

@@ -1,0 +1,155 @@
+"""From a configuration to a model that trains: checks, parameter count and attachment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from autopeft.errors import SpaceError
+from autopeft.methods.method import AttachContext, Attachment, PeftMethod
+from autopeft.methods.registry import get_method
+from autopeft.models.spec import ModelSpec
+from autopeft.space.configuration import Component, Configuration
+from autopeft.space.targets import expand
+
+
+def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
+    """Return why a model cannot take a method, or `None` if it can."""
+    info = method.info
+    if "backbone" in info.kinds:
+        return None
+    candidates = [m for m in spec.modules if m.kind in info.kinds]
+    if not candidates:
+        return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"
+    if not any(m.type in info.module_types for m in candidates):
+        types = ", ".join(sorted({m.type for m in candidates}))
+        return f"{spec.family} holds its projections as {types}, which {info.name} cannot change"
+    return None
+
+
+def missing_targets(component: Component, spec: ModelSpec) -> str | None:
+    """Return why a component would change nothing in a model, or `None` if it changes some."""
+    method = get_method(component.method)
+    if "backbone" in method.info.kinds or method.info.select(component, spec):
+        return None
+    return (
+        f"{component.method} finds none of {', '.join(component.targets)} in the layers "
+        f"{', '.join(map(str, component.layers))} of {spec.family}"
+    )
+
+
+def count_parameters(configuration: Configuration, spec: ModelSpec) -> int:
+    """Return the number of adapter parameters of a configuration; the head is not counted."""
+    return sum(get_method(c.method).count_parameters(c, spec) for c in configuration.components)
+
+
+def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
+    """Check every component against its method and the model.
+
+    Raises:
+        SpaceError: If a method's hyperparameter is missing, unknown or out of its range, or a
+            component changes nothing in this model.
+    """
+    component = _single_component(configuration)
+    info = get_method(component.method).info
+    known = {p.domain.name: p for p in info.parameters}
+    given = dict(component.params)
+    wrong = set(given) ^ set(known)
+    if wrong:
+        name = min(wrong)
+        what = "has no hyperparameter" if name in given else "needs the hyperparameter"
+        raise SpaceError(f"{info.name} {what} '{name}': it takes {_listed(known)}.")
+    for name, value in given.items():
+        if not known[name].domain.contains(value):
+            domain = known[name].domain.describe()
+            raise SpaceError(f"'{name}' of {info.name} is {value!r}; it must be {domain}.")
+    problem = missing_targets(component, spec)
+    if problem:
+        raise SpaceError(f"The configuration cannot be attached: {problem}.")
+
+
+def read_configuration(data: Any, spec: ModelSpec) -> Configuration:
+    """Read a configuration for a model from plain data, filling in the methods' defaults.
+
+    Args:
+        data: As `Configuration.to_dict` writes it. `components` may be left out for a single
+            method written at the top level; targets, layers ("all"), hyperparameters and the
+            learning rate have defaults.
+        spec: The model.
+
+    Raises:
+        SpaceError: If the data is no configuration, or not one for this model.
+    """
+    if isinstance(data, Mapping) and "method" in data:
+        training = data.get("training", {})
+        data = {
+            "components": [{k: v for k, v in data.items() if k != "training"}],
+            "training": training,
+        }
+    if not isinstance(data, Mapping) or not isinstance(data.get("components"), list):
+        raise SpaceError("A configuration must be a mapping with 'method' or 'components'.")
+    components = [_with_defaults(item) for item in data["components"]]
+    rates = [get_method(c["method"]).info.default_learning_rate for c in components]
+    training = {"learning_rate": min(rates, default=1e-3), **(data.get("training") or {})}
+    known = {k: v for k, v in data.items() if k not in {"components", "training"}}
+    configuration = complete(
+        Configuration.from_dict(
+            {**known, "components": components, "training": training}, spec.n_layers
+        ),
+        spec,
+    )
+    check_configuration(configuration, spec)
+    return configuration
+
+
+def complete(configuration: Configuration, spec: ModelSpec) -> Configuration:
+    """Return the configuration as one way of writing it for a model.
+
+    Hyperparameters that are left out get their defaults, and module kinds that the model does
+    not have are dropped, so that equal configurations have equal digests.
+    """
+    components = []
+    for component in configuration.components:
+        info = get_method(component.method).info
+        params = {p.domain.name: p.default for p in info.parameters} | dict(component.params)
+        present = tuple(kind for kind in component.targets if kind in spec.kinds)
+        components.append(
+            Component(
+                method=component.method,
+                targets=present or component.targets,
+                layers=component.layers,
+                params=tuple(params.items()),
+            )
+        )
+    return Configuration(components=tuple(components), training=configuration.training)
+
+
+def attach(
+    model: PreTrainedModel, configuration: Configuration, context: AttachContext
+) -> Attachment:
+    """Attach a configuration to a model whose parameters are all frozen.
+
+    Raises:
+        SpaceError: If the configuration does not hold exactly one component.
+    """
+    component = _single_component(configuration)
+    return get_method(component.method).attach(model, component, context)
+
+
+def _single_component(configuration: Configuration) -> Component:
+    if len(configuration.components) != 1:
+        raise SpaceError("A configuration must hold exactly one component.")
+    return configuration.components[0]
+
+
+def _with_defaults(item: Any) -> dict[str, Any]:
+    if not isinstance(item, Mapping) or not isinstance(item.get("method"), str):
+        raise SpaceError("Each component must be a mapping with a 'method'.")
+    info = get_method(item["method"]).info
+    defaults: dict[str, Any] = {p.domain.name: p.default for p in info.parameters}
+    targets = item.get("targets", list(info.default_targets))
+    return defaults | dict(item) | {"targets": expand(targets), "layers": item.get("layers", "all")}
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,142 @@
+"""The interfaces of a PEFT method: what it is, what it costs in parameters, how it attaches."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from autopeft.models.spec import ModelSpec, ModuleSpec, ModuleType
+from autopeft.space.configuration import Component, Value
+from autopeft.space.hyperparameter import Hyperparameter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodParameter:
+    """A hyperparameter of a method.
+
+    Attributes:
+        domain: Values that the method takes; its name is the key in a component.
+        default: Value when a configuration file leaves it out.
+        about: One line for the user.
+    """
+
+    domain: Hyperparameter
+    default: Value
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodInfo:
+    """What a user can know of a method without a model.
+
+    Attributes:
+        name: Registered name.
+        family: Kind of method: low-rank, scaling, selective, sparse or full.
+        about: One line for the user.
+        default_learning_rate: Peak learning rate that the searched multiple scales.
+        default_targets: Targets when a configuration file leaves them out.
+        kinds: Module kinds that it can change.
+        module_types: Types of module that it can change.
+        parameters: Its hyperparameters.
+        mergeable: Whether the trained adapter can be folded into the weights.
+    """
+
+    name: str
+    family: str
+    about: str
+    default_learning_rate: float
+    default_targets: tuple[str, ...]
+    kinds: tuple[str, ...]
+    module_types: tuple[ModuleType, ...]
+    parameters: tuple[MethodParameter, ...]
+    mergeable: bool
+
+    def select(self, component: Component, spec: ModelSpec) -> list[ModuleSpec]:
+        """Return the modules of the model that a component of this method changes."""
+        kinds = [kind for kind in component.targets if kind in self.kinds]
+        chosen = spec.select(kinds, component.layers)
+        return [module for module in chosen if module.type in self.module_types]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachContext:
+    """What a method needs beside its component.
+
+    Attributes:
+        spec: Structure of the model.
+        total_steps: Optimiser steps of a full training, for methods with a schedule.
+        seed: For methods that draw at random which weights they train.
+    """
+
+    spec: ModelSpec
+    total_steps: int
+    seed: int
+
+
+class Attachment(ABC):
+    """A configuration attached to a model: what trains, and the way back."""
+
+    @property
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """The module to call, with the same inputs and outputs as the base model."""
+
+    @abstractmethod
+    def after_optimizer_step(self, step: int) -> None:
+        """Do what the method's schedule asks after step `step` (from 1), gradients still there."""
+
+    @abstractmethod
+    def extra_state(self) -> dict[str, torch.Tensor]:
+        """Return what beside the trainable parameters a checkpoint needs."""
+
+    @abstractmethod
+    def load_extra_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore what `extra_state` returned."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the adapter and the head in the library's own format, as safetensors."""
+
+    @abstractmethod
+    def detach(self) -> PreTrainedModel:
+        """Return the base model with the weights that it had before, bit for bit.
+
+        The task head keeps whatever the caller put there: it is reset by who owns the model.
+        """
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the names and parameters that train, adapter and head."""
+        return ((n, p) for n, p in self.model.named_parameters() if p.requires_grad)
+
+
+class PeftMethod(ABC):
+    """One PEFT method.
+
+    Attributes:
+        info: What can be known without a model.
+    """
+
+    info: MethodInfo
+
+    @abstractmethod
+    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
+        """Return the number of trainable adapter parameters, in closed form."""
+
+    @abstractmethod
+    def attach(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> Attachment:
+        """Attach the component; afterwards only the adapter and the head train."""
+
+    def on_meta(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> nn.Module:
+        """Return a model on the `meta` device that saves for backward what a real one saves.
+
+        A method whose construction needs data replaces this by a stand-in of the same shapes.
+        """
+        return self.attach(model, component, context).model

@@ -1,0 +1,100 @@
+"""Attaching methods of the library `peft`: shared by every method file that uses it."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import nn
+from transformers import PreTrainedModel
+
+from autopeft.methods.method import AttachContext, Attachment
+from autopeft.models.spec import ModuleSpec
+
+logger = logging.getLogger(__name__)
+TASK_TYPE = "SEQ_CLS"
+
+
+def module_names(modules: list[ModuleSpec]) -> list[str]:
+    """Return full module paths, which peft matches exactly: layers and kinds in one list."""
+    return [module.name for module in modules]
+
+
+def needs_transpose(modules: list[ModuleSpec]) -> bool:
+    """Tell whether peft's `fan_in_fan_out` must be set (GPT-2's Conv1D)."""
+    return any(module.type == "conv1d" for module in modules)
+
+
+def head_modules(context: AttachContext) -> list[str]:
+    """Return the modules that train beside the adapter and are saved with it."""
+    return list(context.spec.head_modules)
+
+
+class PeftAttachment(Attachment):
+    """A method of the library `peft`, attached to a model."""
+
+    def __init__(self, model: PreTrainedModel, config: PeftConfig) -> None:
+        with warnings.catch_warnings():
+            # peft warns that the same head is named twice; naming it is deliberate.
+            warnings.simplefilter("ignore")
+            self._peft_model: PeftModel = get_peft_model(model, config)
+        for name, parameter in self._peft_model.named_parameters():
+            if ".ranknum." in name:
+                # AdaLoRA's count of ranks is a constant, but moving it to another device makes
+                # peft wrap it in a new parameter, which trains.
+                parameter.requires_grad = False
+
+    @property
+    def model(self) -> nn.Module:
+        return self._peft_model
+
+    def after_optimizer_step(self, step: int) -> None:
+        update = getattr(self._peft_model.base_model, "update_and_allocate", None)
+        if update is not None:  # AdaLoRA's rank allocation
+            update(step)
+
+    def extra_state(self) -> dict[str, torch.Tensor]:
+        allocator = getattr(self._peft_model.base_model, "rankallocator", None)
+        if allocator is None:
+            return {}
+        state = {
+            f"{table}/{name}": tensor
+            for table in _ALLOCATOR_TABLES
+            for name, tensor in getattr(allocator, table).items()
+        }
+        pattern = self._peft_model.active_peft_config.rank_pattern or {}
+        state.update({f"rank_pattern/{n}": torch.tensor(mask) for n, mask in pattern.items()})
+        return state
+
+    def load_extra_state(self, state: dict[str, torch.Tensor]) -> None:
+        if not state:
+            return
+        allocator = self._peft_model.base_model.rankallocator
+        for table in _ALLOCATOR_TABLES:
+            setattr(allocator, table, _with_prefix(state, table))
+        pattern = {n: mask.tolist() for n, mask in _with_prefix(state, "rank_pattern").items()}
+        self._peft_model.active_peft_config.rank_pattern = pattern or None
+
+    def save(self, folder: Path) -> None:
+        self._peft_model.save_pretrained(str(folder), safe_serialization=True)
+        # peft drops a model card with empty sections; ours is written at export.
+        (folder / "README.md").unlink(missing_ok=True)
+
+    def detach(self) -> PreTrainedModel:
+        base: PreTrainedModel = self._peft_model.unload()
+        for name, module in list(base.named_modules()):
+            if isinstance(module, AuxiliaryTrainingWrapper):  # left behind by LayerNorm tuning
+                parent, _, child = name.rpartition(".")
+                setattr(base.get_submodule(parent), child, module.original_module)
+        base.requires_grad_(requires_grad=False)
+        return base
+
+
+_ALLOCATOR_TABLES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
+
+def _with_prefix(state: dict[str, torch.Tensor], table: str) -> dict[str, torch.Tensor]:
+    prefix = f"{table}/"
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}

@@ -1,0 +1,127 @@
+"""SHiRA (Bhardwaj et al. 2024, arXiv 2406.13175): a sparse update at random fixed places."""
+
+from typing import Any
+
+import torch
+from peft import ShiraConfig
+from torch import nn
+from transformers import PreTrainedModel
+
+from autopeft.methods.method import (
+    AttachContext,
+    Attachment,
+    MethodInfo,
+    MethodParameter,
+    PeftMethod,
+)
+from autopeft.methods.peft_attachment import (
+    TASK_TYPE,
+    PeftAttachment,
+    head_modules,
+    module_names,
+)
+from autopeft.models.spec import ModelSpec, ModuleSpec
+from autopeft.space.configuration import Component
+from autopeft.space.hyperparameter import FloatRange
+from autopeft.space.targets import GROUPS
+
+
+class Shira(PeftMethod):
+    """W' = W + S, S zero but at k (m + n) random places of an m x n matrix.
+
+    peft counts in units of a LoRA of rank one. The number of units k is the whole number nearest
+    to `density` times the entries of all chosen matrices, at least 1.
+    """
+
+    info = MethodInfo(
+        name="shira",
+        family="sparse",
+        about="Sparse update at random fixed places of a frozen matrix.",
+        default_learning_rate=5e-3,
+        default_targets=("attn.q", "attn.v"),
+        kinds=GROUPS["linear"],
+        module_types=("linear",),
+        parameters=(
+            MethodParameter(
+                domain=FloatRange(name="density", field="density", low=1e-5, high=0.5, log=True),
+                default=0.01,
+                about="share of the update's entries that may be non-zero",
+            ),
+        ),
+        mergeable=True,
+    )
+
+    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
+        modules = self.info.select(component, spec)
+        units = _units(component, modules)
+        return sum(units * (m.in_features + m.out_features) for m in modules)
+
+    def attach(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> Attachment:
+        modules = self.info.select(component, context.spec)
+        config = ShiraConfig(
+            task_type=TASK_TYPE,
+            r=_units(component, modules),
+            random_seed=context.seed,
+            target_modules=module_names(modules),
+            modules_to_save=head_modules(context),
+        )
+        return PeftAttachment(model, config)
+
+    def on_meta(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> nn.Module:
+        modules = self.info.select(component, context.spec)
+        units = _units(component, modules)
+        for module in modules:
+            parent, _, child = module.name.rpartition(".")
+            linear = model.get_submodule(module.name)
+            assert isinstance(linear, nn.Linear)
+            n_entries = units * (module.in_features + module.out_features)
+            setattr(model.get_submodule(parent), child, _MetaShiraLinear(linear, n_entries))
+        for name in context.spec.head_modules:
+            model.get_submodule(name).requires_grad_(requires_grad=True)
+        return model
+
+
+class _MetaShiraLinear(nn.Module):
+    """Shapes of a SHiRA module: peft finds the places with `nonzero`, which `meta` has not."""
+
+    def __init__(self, linear: nn.Linear, n_entries: int) -> None:
+        super().__init__()
+        self.base_layer = linear
+        self.shira_weight = nn.Parameter(torch.empty(n_entries, device="meta"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        delta = _SparseToDense.apply(  # type: ignore[no-untyped-call]  # torch has no types here
+            self.shira_weight, self.base_layer.weight.shape
+        )
+        return nn.functional.linear(x, self.base_layer.weight + delta, self.base_layer.bias)
+
+
+class _SparseToDense(torch.autograd.Function):
+    """What adding a COO tensor to a dense one saves: two 64-bit indices and a value an entry."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+        indices = torch.empty((2, values.numel()), dtype=torch.int64, device=values.device)
+        ctx.save_for_backward(indices, values.detach().clone())
+        return values.new_empty(shape)
+
+    @staticmethod
+    def backward(ctx: Any, *_grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        _, values = ctx.saved_tensors
+        return torch.empty_like(values), None
+
+
+def _units(component: Component, modules: list[ModuleSpec]) -> int:
+    entries = sum(m.in_features * m.out_features for m in modules)
+    unit = sum(m.in_features + m.out_features for m in modules)
+    wanted = round(float(component.param("density")) * entries / unit) if unit else 1
+    # A matrix cannot hold more than all of its entries.
+    most = min(
+        (m.in_features * m.out_features // (m.in_features + m.out_features) for m in modules),
+        default=1,
+    )
+    return max(1, min(wanted, most))

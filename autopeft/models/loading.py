@@ -1,0 +1,184 @@
+"""Configs, structure, weights and tokenizers, from a Hub id, a folder or a GGUF file."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from autopeft.errors import ModelError
+from autopeft.models.gguf import converted_folder
+from autopeft.models.registry import ModelReference
+
+logger = logging.getLogger(__name__)
+
+
+def load_config(
+    reference: ModelReference, n_labels: int, *, trust_remote_code: bool = False
+) -> PreTrainedConfig:
+    """Load a model's config for sequence classification.
+
+    Args:
+        reference: The model.
+        n_labels: Number of classes; 1 means regression.
+        trust_remote_code: Whether Python code that comes with the model may run.
+
+    Raises:
+        ModelError: If the config cannot be had.
+    """
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            _location(reference),
+            num_labels=n_labels,
+            trust_remote_code=trust_remote_code,
+            local_files_only=reference.is_local,
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(_unreachable(reference, error)) from error
+    if n_labels == 1:
+        config.problem_type = "regression"
+    else:
+        config.problem_type = "single_label_classification"
+    return config
+
+
+def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """Build a model with a classification head on the `meta` device; no weights are read.
+
+    Raises:
+        ModelError: If the model cannot classify sequences.
+    """
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    except ValueError as error:
+        raise ModelError(
+            f"{config.model_type} models have no sequence-classification head in transformers: "
+            "choose an encoder or a decoder that has one."
+        ) from error
+    return model
+
+
+def load_model(
+    reference: ModelReference,
+    n_labels: int,
+    device: torch.device,
+    *,
+    pad_token_id: int | None,
+    trust_remote_code: bool = False,
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Load the weights of a model with a classification head, in float32.
+
+    Args:
+        reference: The model.
+        n_labels: Number of classes; 1 means regression.
+        device: Where to put the weights.
+        pad_token_id: The tokenizer's; decoders need it to find the last token of a padded row.
+        trust_remote_code: Whether Python code that comes with the model may run.
+
+    Returns:
+        The model, and the names of its top modules (such as `classifier`) that the weights lack
+        and that were therefore drawn at random.
+
+    Raises:
+        ModelError: If the weights cannot be had.
+    """
+    config = load_config(reference, n_labels, trust_remote_code=trust_remote_code)
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = pad_token_id
+    try:
+        with _quiet():
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                _location(reference),
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=trust_remote_code,
+                local_files_only=reference.is_local,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError) as error:
+        raise ModelError(_unreachable(reference, error)) from error
+    missing = frozenset(key.partition(".")[0] for key in info["missing_keys"])
+    return model.to(device), missing
+
+
+def load_tokenizer(
+    reference: ModelReference, *, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer; one without a padding token pads with its end token.
+
+    Raises:
+        ModelError: If the tokenizer cannot be had, or has neither padding nor end token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            _location(reference),
+            trust_remote_code=trust_remote_code,
+            local_files_only=reference.is_local,
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(_unreachable(reference, error)) from error
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(f"The tokenizer of '{reference.name}' has no padding token.")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int
+) -> list[dict[str, list[int]]]:
+    """Tokenise texts or text pairs, each truncated to `max_length` tokens, without padding."""
+    first = [parts[0] for parts in texts]
+    second = [parts[1] for parts in texts] if texts and len(texts[0]) > 1 else None
+    encoded = tokenizer(first, second, truncation=True, max_length=max_length)
+    keys = [key for key in encoded if key != "special_tokens_mask"]
+    return [{key: list(encoded[key][i]) for key in keys} for i in range(len(texts))]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide transformers' progress bar and its report of the new head, which is expected."""
+    level, bar = (
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bar:
+            transformers_logging.enable_progress_bar()
+
+
+def _location(reference: ModelReference) -> str:
+    path = Path(reference.location)
+    if path.suffix == ".gguf":
+        return str(converted_folder(path))
+    if path.name == "config.json":
+        return str(path.parent)
+    return reference.location
+
+
+def _unreachable(reference: ModelReference, error: Exception) -> str:
+    first_line: Any = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    if reference.is_local:
+        return f"Cannot load the model '{reference.name}': {first_line}"
+    return (
+        f"Cannot load the model '{reference.name}' from the Hugging Face Hub: without a network, "
+        f"give a folder or use the installed model 'minilm'. ({first_line})"
+    )

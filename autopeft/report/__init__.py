@@ -1,0 +1,1 @@
+"""What the user sees: the front as table, figures and MLflow runs."""

@@ -1,0 +1,152 @@
+"""The Pareto front as an interactive figure (Plotly) and as a picture (Matplotlib)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+
+from autopeft.report.summary import Summary, setting_text, target_text
+from autopeft.report.theme import mark, theme
+from autopeft.space.layers import describe
+from autopeft.study.objective import counts_for_front
+from autopeft.trials.trial import TrialRecord, TrialStatus
+
+
+def write_figures(summary: Summary, folder: Path) -> list[Path]:
+    """Write `pareto.html` and `pareto.png`; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    html, png = folder / "pareto.html", folder / "pareto.png"
+    # The library travels inside the page: it opens without a network.
+    pareto_figure(summary).write_html(html, include_plotlyjs=True, full_html=True)
+    pareto_picture(summary).savefig(png, dpi=150)
+    return [html, png]
+
+
+def pareto_figure(summary: Summary) -> go.Figure:
+    """Return quality over adapter parameters; each point names its whole configuration."""
+    figure = go.Figure()
+    for method, records in _by_method(summary.records).items():
+        for complete in (True, False):
+            chosen = [r for r in records if counts_for_front(r) is complete]
+            if chosen:
+                figure.add_trace(_points(summary, method, chosen, complete=complete))
+    front = summary.front
+    figure.add_trace(
+        go.Scatter(
+            x=[r.cost.adapter_params for r in front],
+            y=[r.quality for r in front],
+            mode="lines",
+            line={"shape": "hv", **theme()["front"]},
+            name="Pareto front",
+            hoverinfo="skip",
+        )
+    )
+    budget = theme()["budget"]
+    figure.add_vline(
+        x=summary.budget_limit,
+        line={"color": budget["color"], "dash": budget["dash"]},
+        annotation_text=f"budget {summary.budget_text}",
+        annotation_position="top left",
+    )
+    figure.update_layout(
+        title=_title(summary),
+        template="plotly_white",
+        xaxis={"type": "log", "title": "adapter parameters (log scale)", "minor": {"ticks": ""}},
+        yaxis={"title": f"validation {summary.metric}"},
+        legend={"title": "method"},
+        hoverlabel={"align": "left"},
+        margin={"l": 70, "r": 30, "t": 80, "b": 60},
+    )
+    return figure
+
+
+def pareto_picture(summary: Summary) -> Figure:
+    """Return the same front as a picture, for places that show no JavaScript."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for method, records in _by_method(summary.records).items():
+        look = mark(method)
+        complete = [r for r in records if counts_for_front(r)]
+        stopped = [r for r in records if r.status is TrialStatus.STOPPED]
+        common: dict[str, Any] = {"color": look.color, "marker": look.marker, "s": 46}
+        axes.scatter(*_coordinates(complete), label=method, **common)
+        faint = theme()["dominated_opacity"]
+        axes.scatter(*_coordinates(stopped), alpha=faint, **{**common, "s": 20})
+    x, y = _coordinates(summary.front)
+    line = theme()["front"]
+    axes.step(x, y, where="post", color=line["color"], linewidth=line["width"], zorder=0)
+    axes.axvline(summary.budget_limit, color=theme()["budget"]["color"], linestyle=":")
+    axes.annotate(
+        f"budget {summary.budget_text}",
+        (summary.budget_limit, axes.get_ylim()[0]),
+        textcoords="offset points",
+        xytext=(-4, 6),
+        rotation=90,
+        ha="right",
+        color=theme()["budget"]["color"],
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("adapter parameters")
+    axes.set_ylabel(f"validation {summary.metric}")
+    axes.set_title(_title(summary))
+    axes.grid(visible=True, which="major", alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(title="method", fontsize="small")
+    return figure
+
+
+def _points(
+    summary: Summary, method: str, records: Sequence[TrialRecord], *, complete: bool
+) -> go.Scatter:
+    look = mark(method)
+    on_front = {r.number for r in summary.front}
+    opacity = [1.0 if r.number in on_front else theme()["dominated_opacity"] for r in records]
+    shown = [r for r in records if r.quality is not None]
+    return go.Scatter(
+        x=[r.cost.adapter_params for r in shown],
+        y=[r.quality for r in shown],
+        mode="markers",
+        marker={
+            "color": look.color,
+            "symbol": look.symbol if complete else f"{look.symbol}-open",
+            "size": 11 if complete else 8,
+            "opacity": opacity,
+        },
+        name=method if complete else f"{method} (stopped)",
+        legendgroup=method,
+        text=[_hover(summary, r) for r in shown],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _hover(summary: Summary, record: TrialRecord) -> str:
+    component = record.spec.configuration.components[0]
+    lines = [
+        f"<b>trial {record.number}: {component.method}</b>",
+        f"{summary.metric} {record.quality:.4f} at {100 * record.fidelity:.0f} % of a training",
+        f"{record.cost.adapter_params:,} adapter parameters",
+        f"{record.cost.peak_memory_bytes / 2**20:,.0f} MiB predicted training memory",
+        f"targets {target_text(component)}",
+        f"layers {describe(component.layers, summary.n_layers)}",
+        setting_text(component),
+        f"learning rate {record.spec.configuration.training.learning_rate:g}",
+    ]
+    return "<br>".join(line for line in lines if line)
+
+
+def _by_method(records: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
+    grouped: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        if record.quality is not None:
+            grouped.setdefault(record.spec.configuration.method, []).append(record)
+    return dict(sorted(grouped.items()))
+
+
+def _coordinates(records: Sequence[TrialRecord]) -> tuple[list[int], list[Any]]:
+    return [r.cost.adapter_params for r in records], [r.quality for r in records]
+
+
+def _title(summary: Summary) -> str:
+    return f"{summary.task} on {summary.model}: quality against size"

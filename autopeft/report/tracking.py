@@ -1,0 +1,250 @@
+"""MLflow: one parent run a search, a nested run a trial, written by the driver alone."""
+
+import logging
+import string
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from autopeft.report.markdown import front_table
+from autopeft.report.summary import Summary, setting_text, target_text
+from autopeft.report.theme import dashboard_file
+from autopeft.space.layers import describe
+from autopeft.trials.trial import TrialRecord
+
+logger = logging.getLogger(__name__)
+
+EXPERIMENT = "autopeft"
+_NUMBER_TAG = "autopeft.trial"
+_STUDY_TAG = "autopeft.study"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingPlace:
+    """Where runs are written.
+
+    Attributes:
+        uri: Tracking URI.
+        artifacts: Folder of artifacts for a local database; `None` lets the server choose.
+    """
+
+    uri: str
+    artifacts: Path | None
+
+
+def local_place(studies: Path) -> TrackingPlace:
+    """Return the default: a SQLite database and artifacts beside the studies."""
+    folder = studies.resolve()
+    return TrackingPlace(uri=f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder / "mlartifacts")
+
+
+class MlflowTracker:
+    """Writes a study to MLflow; an observer of the study.
+
+    MLflow can be rebuilt from the study's own storage, so a tracking server that fails costs the
+    tracking, never the search: the first failure is logged and the tracker falls silent.
+    """
+
+    def __init__(self, place: TrackingPlace, study_id: str, name: str) -> None:
+        """Find or make the experiment and the parent run.
+
+        Args:
+            place: Where runs are written.
+            study_id: Unique name of the study; a resumed study goes on in the same runs.
+            name: Name of the parent run.
+        """
+        self._place = place
+        self._study_id = study_id
+        self._name = name
+        self._runs: dict[int, str] = {}
+        self._broken = False
+        self._parent = ""
+        self._n_layers = 0
+        self._try(self._open)
+
+    @property
+    def parent_run_id(self) -> str:
+        """Identifier of the parent run; empty if MLflow could not be reached."""
+        return self._parent
+
+    def describe_search(self, params: Mapping[str, Any], n_layers: int) -> None:
+        """Log what the search was asked."""
+        self._n_layers = n_layers
+        self._try(self._log_params, self._parent, params)
+
+    def started(self, record: TrialRecord) -> None:
+        """Begin the trial's run."""
+        self._try(self._start, record)
+
+    def reported(self, record: TrialRecord) -> None:
+        """Log the metrics of the last rung, by optimiser step."""
+        self._try(self._report, record)
+
+    def finished(self, record: TrialRecord) -> None:
+        """End the trial's run."""
+        self._try(self._finish, record)
+
+    def close(self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str]) -> None:
+        """Log the front and end the parent run.
+
+        Args:
+            summary: The study.
+            artifacts: Files for the parent run.
+            facts: Values for the note's template: `folder`, `command`.
+        """
+        self._try(self._close, summary, artifacts, facts)
+
+    def _open(self) -> None:
+        if self._place.artifacts is not None:
+            self._place.artifacts.parent.mkdir(parents=True, exist_ok=True)
+        for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        mlflow.set_tracking_uri(self._place.uri)
+        self._client = MlflowClient(self._place.uri)
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        location = self._place.artifacts.as_uri() if self._place.artifacts else None
+        if found is None:
+            self._experiment = self._client.create_experiment(EXPERIMENT, location)
+        else:
+            self._experiment = found.experiment_id
+        self._parent = self._find_runs().get(-1, "")
+        if not self._parent:
+            self._parent = self._create(self._name, -1, parent=None)
+
+    def _find_runs(self) -> dict[int, str]:
+        """Return the study's runs by trial number; the parent has number -1."""
+        query = f"tags.`{_STUDY_TAG}` = '{self._study_id}'"
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], query, max_results=1000, page_token=token
+            )
+            self._runs.update({int(r.data.tags[_NUMBER_TAG]): r.info.run_id for r in page})
+            token = page.token
+            if not token:
+                return self._runs
+
+    def _create(self, name: str, number: int, parent: str | None) -> str:
+        tags = {_STUDY_TAG: self._study_id, _NUMBER_TAG: str(number)}
+        if parent:
+            tags["mlflow.parentRunId"] = parent
+        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
+        self._runs[number] = run.info.run_id
+        return str(run.info.run_id)
+
+    def _start(self, record: TrialRecord) -> None:
+        if record.number in self._runs:  # resumed
+            return
+        configuration = record.spec.configuration
+        name = f"{record.number:03d} {configuration.method}"
+        run_id = self._create(name, record.number, self._parent)
+        component = configuration.components[0]
+        params = {
+            "method": configuration.method,
+            "targets": target_text(component),
+            "layers": describe(component.layers, self._n_layers),
+            "n_layers_adapted": len(component.layers),
+            **dict(component.params),
+            "settings": setting_text(component),
+            "learning_rate": configuration.training.learning_rate,
+            "batch_size": configuration.training.batch_size,
+            "weight_decay": configuration.training.weight_decay,
+            "warmup_share": configuration.training.warmup_share,
+            "seed": record.spec.seed,
+        }
+        self._log_params(run_id, params)
+        costs = {
+            "adapter_params": record.cost.adapter_params,
+            "adapter_share_percent": 100 * record.cost.adapter_params / record.cost.base_params,
+            "head_params": record.cost.head_params,
+            "predicted_memory_mib": record.cost.peak_memory_bytes / 2**20,
+        }
+        self._log_metrics(run_id, costs, step=0)
+
+    def _report(self, record: TrialRecord) -> None:
+        report = record.reports[-1]
+        values = {
+            **report.metrics,
+            "quality": report.metrics[record.quality_metric],
+            "train_loss": report.train_loss,
+            "fidelity": report.fidelity,
+            "seconds": report.seconds,
+        }
+        self._log_metrics(self._runs[record.number], values, step=report.step)
+
+    def _finish(self, record: TrialRecord) -> None:
+        run_id = self._runs[record.number]
+        result = record.result
+        assert result is not None
+        tags = {"status": result.status.value}
+        if result.reason:
+            tags["failure_reason"] = result.reason[:5000]
+        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        # A trial that was stopped early did what was asked of it: MLflow shows it as finished,
+        # and its status tag tells the difference.
+        self._client.set_terminated(run_id, "FAILED" if result.status.failed else "FINISHED")
+
+    def _close(self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str]) -> None:
+        best = summary.best()
+        values: dict[str, float] = {
+            "hypervolume": summary.hypervolume,
+            "front_size": len(summary.front),
+            "trials": len(summary.records),
+        }
+        if best is not None and best.quality is not None:
+            values["best_quality"] = best.quality
+            values["best_adapter_params"] = best.cost.adapter_params
+        self._log_metrics(self._parent, values, step=len(summary.records))
+        self._client.set_tag(self._parent, "mlflow.note.content", _note(summary, facts))
+        for path in artifacts:
+            self._client.log_artifact(self._parent, str(path))
+        self._client.set_terminated(self._parent)
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        listed = [Param(k, str(v)[:6000]) for k, v in params.items() if v is not None]
+        self._client.log_batch(run_id, params=listed)
+
+    def _log_metrics(self, run_id: str, values: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        self._client.log_batch(run_id, metrics=metrics)
+
+    def _try(self, action: Callable[..., None], *arguments: Any) -> None:
+        if self._broken:
+            return
+        try:
+            action(*arguments)
+        except (MlflowException, OSError) as error:
+            self._broken = True
+            reason = str(error).split("\n")[0]
+            logger.warning("MLflow at %s failed; the search goes on: %s", self._place.uri, reason)
+
+
+def _note(summary: Summary, facts: Mapping[str, str]) -> str:
+    best = summary.best()
+    if best is None:
+        headline = "No trial was completed."
+    else:
+        share = 100 * best.cost.adapter_params / best.cost.base_params
+        headline = (
+            f"Best: {best.spec.configuration.method}, {summary.metric} {best.quality:.4f} with "
+            f"{best.cost.adapter_params:,} adapter parameters ({share:.3g} %)."
+        )
+    template = string.Template(dashboard_file("run_note.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        task=summary.task,
+        model=summary.model,
+        budget=summary.budget_text,
+        headline=headline,
+        front=front_table(summary),
+        statuses=summary.statuses(),
+        hypervolume=f"{summary.hypervolume:.4f}",
+        **facts,
+    )

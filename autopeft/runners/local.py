@@ -1,0 +1,59 @@
+"""Trials one after the other in this process; nothing of Ray is imported."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from autopeft.trials.engine import Engine, Workload, pick_device, set_threads
+from autopeft.trials.evaluate import TrialExecution
+from autopeft.trials.ports import Decision, NoTrial, TrialSource
+from autopeft.trials.trial import TrialResult, TrialSpec, TrialStatus
+
+logger = logging.getLogger(__name__)
+
+
+class LocalRunner:
+    """Runs trials in this process, with all its cores."""
+
+    def __init__(self, workload: Workload, trial_folder: Callable[[int], Path]) -> None:
+        """Take the workload; the model is loaded when the first trial is there.
+
+        Args:
+            workload: Model, task and data.
+            trial_folder: Folder of a trial by its number.
+        """
+        self._workload = workload
+        self._trial_folder = trial_folder
+        self._engine: Engine | None = None
+
+    def run(self, source: TrialSource) -> None:
+        """Run trials until the source has no more."""
+        while isinstance(spec := source.next_trial(), TrialSpec):
+            if self._engine is None:
+                set_threads(1)
+                self._engine = Engine(self._workload, pick_device())
+            run_trial(self._engine, spec, self._trial_folder(spec.number), source)
+        # One trial at a time: there is never another one to wait for.
+        assert spec is NoTrial.FINISHED
+
+
+def run_trial(engine: Engine, spec: TrialSpec, folder: Path, source: TrialSource) -> None:
+    """Run one trial to its end, telling the source of every rung."""
+    execution = TrialExecution(engine, spec, folder)
+    try:
+        while True:
+            outcome = execution.advance()
+            if isinstance(outcome, TrialResult):
+                break
+            decision = source.report(spec.number, outcome)
+            if outcome.last:
+                outcome = execution.finish()
+                break
+            if decision is Decision.STOP:
+                execution.close()
+                outcome = TrialResult(status=TrialStatus.STOPPED, seconds=outcome.seconds)
+                break
+    except BaseException:  # Ctrl-C, or the source gave up: a later search can go on from here
+        execution.leave()
+        raise
+    source.finish(spec.number, outcome)

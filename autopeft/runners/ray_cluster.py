@@ -1,0 +1,271 @@
+"""Trials in parallel on Ray: Ray Tune runs what the study hands out and stops what it drops.
+
+Tune's own search and scheduling are switched through to the study, which is the one record; what
+Tune writes to disk is scratch. The actors are reused: the base model is loaded once a worker.
+"""
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from autopeft.space.configuration import Configuration
+from autopeft.trials.engine import Engine, Workload, available_cores, pick_device, set_threads
+from autopeft.trials.evaluate import TrialExecution
+from autopeft.trials.folder import StudyFolder
+from autopeft.trials.ports import Decision, NoTrial, TrialSource
+from autopeft.trials.trial import RungReport, TrialResult, TrialSpec, TrialStatus
+
+logger = logging.getLogger(__name__)
+
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard copies of results
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the search
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+class RayRunner:
+    """Runs trials in parallel Ray actors."""
+
+    def __init__(
+        self, workload: Workload, folder: StudyFolder, workers: int, address: str | None
+    ) -> None:
+        """Take the workload.
+
+        Args:
+            workload: Model, task and data; sent to each actor once.
+            folder: The study's folder; on a cluster of several machines it must be shared.
+            workers: Trials at a time.
+            address: Address of a running cluster; `None` starts Ray on this machine.
+        """
+        self._workload = workload
+        self._folder = folder
+        self._workers = workers
+        self._address = address
+
+    def run(self, source: TrialSource) -> None:
+        """Run trials until the source has no more; Ray is started and shut down here."""
+        with self._cluster(), tempfile.TemporaryDirectory(prefix="autopeft-ray-") as scratch:
+            bridge = _Bridge(source)
+            trainable = tune.with_parameters(
+                TrialActor,
+                workload=self._workload,
+                folder=str(self._folder.path),
+                n_workers=self._workers,
+            )
+            tuner = Tuner(
+                tune.with_resources(trainable, self._resources()),
+                tune_config=TuneConfig(
+                    search_alg=_StudySearcher(bridge),
+                    scheduler=_StudyScheduler(bridge),
+                    num_samples=-1,
+                    max_concurrent_trials=self._workers,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=RunConfig(
+                    storage_path=scratch,
+                    verbose=0,
+                    # A lost worker's trial goes on once from its last rung.
+                    failure_config=FailureConfig(max_failures=1),
+                    checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+                ),
+            )
+            tuner.fit()
+        if bridge.error is not None:
+            raise bridge.error
+
+    def _resources(self) -> dict[str, float]:
+        """Return the share of a trial: all of one machine's cores, or one core on a cluster."""
+        gpus = float(ray.cluster_resources().get("GPU", 0.0))
+        cpus = 1 if self._address else max(1, available_cores() // self._workers)
+        return {"cpu": cpus, "gpu": min(1.0, gpus / self._workers)}
+
+    @contextmanager
+    def _cluster(self) -> Iterator[None]:
+        before = {name: os.environ.get(name) for name in _SETTINGS}
+        os.environ.update(_SETTINGS)
+        options: dict[str, Any] = {"address": self._address}
+        if self._address is None:
+            # More workers than cores share them; Ray would wait for cores that never come.
+            cores = max(available_cores(), self._workers)
+            options = {"num_cpus": cores, "include_dashboard": False}
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            yield
+        finally:
+            ray.shutdown()
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+class TrialActor(tune.Trainable):
+    """A Ray Tune trainable: one step a rung, the base model kept between trials."""
+
+    def setup(  # type: ignore[override]  # tune.with_parameters passes the others
+        self, config: dict[str, Any], workload: Workload, folder: str, n_workers: int
+    ) -> None:
+        """Load the base model and take up the first trial."""
+        set_threads(n_workers)
+        self._folder = StudyFolder(Path(folder))
+        self._engine = Engine(workload, pick_device())
+        self._execution = self._begin(config)
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next rung; the last one also writes the adapter.
+
+        The answers are JSON texts, because Tune flattens nested results.
+        """
+        outcome = self._execution.advance()
+        if isinstance(outcome, TrialResult):
+            return {"result": json.dumps(outcome.to_dict()), "done": True}
+        if outcome.last:
+            result = self._execution.finish()
+            report = json.dumps(outcome.to_dict())
+            return {"report": report, "result": json.dumps(result.to_dict()), "done": True}
+        return {"report": json.dumps(outcome.to_dict())}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up another trial in the same process."""
+        self._execution.close()
+        self._execution = self._begin(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write adapter, head, optimiser and random state; never the base."""
+        self._execution.save(Path(checkpoint_dir))
+
+    def load_checkpoint(self, checkpoint_dir: Any) -> None:
+        """Go on from what `save_checkpoint` wrote."""
+        self._execution.load(Path(checkpoint_dir))
+
+    def cleanup(self) -> None:
+        """Detach, and keep the checkpoint of a trial that was interrupted."""
+        self._execution.leave()
+
+    def _begin(self, config: dict[str, Any]) -> TrialExecution:
+        data = config["spec"]
+        configuration = Configuration.from_dict(data["configuration"])
+        spec = TrialSpec(**{**data, "configuration": configuration, "rungs": tuple(data["rungs"])})
+        return TrialExecution(self._engine, spec, self._folder.trial(spec.number))
+
+
+class _Bridge:
+    """Between Tune's callbacks and the study; an error of the study ends the run."""
+
+    def __init__(self, source: TrialSource) -> None:
+        self._source = source
+        self.error: Exception | None = None
+
+    def next_config(self) -> dict[str, Any] | NoTrial:
+        if self.error is not None:
+            return NoTrial.FINISHED
+        try:
+            spec = self._source.next_trial()
+        except Exception as error:  # noqa: BLE001 - raised again when Tune has stopped
+            self.error = error
+            return NoTrial.FINISHED
+        if isinstance(spec, NoTrial):
+            return spec
+        return {
+            "spec": {
+                "number": spec.number,
+                "configuration": spec.configuration.to_dict(),
+                "rungs": list(spec.rungs),
+                "epochs": spec.epochs,
+                "seed": spec.seed,
+            }
+        }
+
+    def report(self, number: int, report: RungReport) -> Decision:
+        if self.error is not None:
+            return Decision.STOP
+        try:
+            return self._source.report(number, report)
+        except Exception as error:  # noqa: BLE001 - raised again when Tune has stopped
+            self.error = error
+            return Decision.STOP
+
+    def finish(self, number: int, result: TrialResult) -> None:
+        if self.error is not None:
+            return
+        try:
+            self._source.finish(number, result)
+        except Exception as error:  # noqa: BLE001 - raised again when Tune has stopped
+            self.error = error
+
+
+class _StudySearcher(Searcher):
+    """Gives Tune the study's trials."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        # Every result of Tune has this number; the study looks at the report alone.
+        super().__init__(metric="training_iteration", mode="max")
+        self._bridge = bridge
+
+    def suggest(self, trial_id: str) -> Any:  # noqa: ARG002 - Tune's name
+        """Return a trial's config, `None` to be asked again later, or Tune's end mark."""
+        config = self._bridge.next_config()
+        if config is NoTrial.FINISHED:
+            return Searcher.FINISHED
+        return None if isinstance(config, NoTrial) else config
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,
+        error: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        """Nothing: the scheduler has told the study."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study's storage is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed study makes a new searcher."""
+
+
+class _StudyScheduler(FIFOScheduler):
+    """Tells the study what trials report, and Tune what the study decides."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray has no types here
+        self._bridge = bridge
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        report = RungReport.from_dict(json.loads(result["report"]))
+        decision = self._bridge.report(trial.config["spec"]["number"], report)
+        stop, go_on = TrialScheduler.STOP, TrialScheduler.CONTINUE
+        return stop if decision is Decision.STOP else go_on
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
+        """Record the end of a trial; Tune calls this for a stopped one too."""
+        number = trial.config["spec"]["number"]
+        if "result" not in result:
+            seconds = RungReport.from_dict(json.loads(result["report"])).seconds
+            self._bridge.finish(number, TrialResult(status=TrialStatus.STOPPED, seconds=seconds))
+            return
+        if "report" in result:
+            self._bridge.report(number, RungReport.from_dict(json.loads(result["report"])))
+        self._bridge.finish(number, TrialResult.from_dict(json.loads(result["result"])))
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        reason = (trial.get_pickled_error() or "the worker died").__str__().strip()
+        lost = TrialResult(status=TrialStatus.LOST, reason=reason.split("\n")[-1][:500])
+        self._bridge.finish(trial.config["spec"]["number"], lost)

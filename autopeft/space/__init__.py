@@ -1,0 +1,1 @@
+"""What may be chosen: configurations, hyperparameters and search spaces. Pure Python."""

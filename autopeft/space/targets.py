@@ -1,0 +1,71 @@
+"""The vocabulary of places: module kinds that mean the same in every architecture."""
+
+from collections.abc import Iterable
+
+from autopeft.errors import SpaceError
+
+#: Every module kind: `backbone` is the whole base model, the others are listed in the order in
+#: which a forward pass meets them.
+KINDS = (
+    "backbone",
+    "norm.embed",
+    "norm.attn",
+    "attn.q",
+    "attn.k",
+    "attn.v",
+    "attn.qkv",
+    "attn.o",
+    "norm.mlp",
+    "mlp.gate",
+    "mlp.up",
+    "mlp.down",
+    "linear.other",
+    "norm.final",
+)
+
+#: Names for several kinds at once. `attn.qkv` is a fused projection: a model has either it or
+#: the separate ones, so each group names both and a model takes those that it has.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "attn.qv": ("attn.q", "attn.v", "attn.qkv"),
+    "attn.kv": ("attn.k", "attn.v", "attn.qkv"),
+    "attn": ("attn.q", "attn.k", "attn.v", "attn.qkv", "attn.o"),
+    "mlp": ("mlp.gate", "mlp.up", "mlp.down"),
+    "linear": (
+        "attn.q",
+        "attn.k",
+        "attn.v",
+        "attn.qkv",
+        "attn.o",
+        "mlp.gate",
+        "mlp.up",
+        "mlp.down",
+        "linear.other",
+    ),
+    "ia3": ("attn.k", "attn.v", "attn.qkv", "mlp.down"),
+    "norm": ("norm.attn", "norm.mlp"),
+    "norm.all": ("norm.embed", "norm.attn", "norm.mlp", "norm.final"),
+}
+
+
+def expand(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the module kinds that `names` stand for, without repeats, in `KINDS` order.
+
+    Args:
+        names: A kind, a group, several joined by "+", or an iterable of those.
+
+    Raises:
+        SpaceError: If a name is neither a kind nor a group.
+    """
+    listed = names.split("+") if isinstance(names, str) else list(names)
+    chosen: set[str] = set()
+    for name in listed:
+        if name in GROUPS:
+            chosen.update(GROUPS[name])
+        elif name in KINDS:
+            chosen.add(name)
+        else:
+            known = ", ".join([*GROUPS, *KINDS])
+            raise SpaceError(f"Unknown target '{name}': choose from {known}.")
+    if not chosen:
+        raise SpaceError("A component needs at least one target.")
+    return tuple(kind for kind in KINDS if kind in chosen)

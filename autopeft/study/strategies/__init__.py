@@ -1,0 +1,1 @@
+"""The strategies: Sobol and Bayesian optimisation, and Optuna's for comparison."""

@@ -1,0 +1,176 @@
+"""Bayesian optimisation (BoTorch): a start, then noisy expected hypervolume improvement."""
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+from botorch.exceptions import BotorchWarning
+from botorch.sampling import SobolQMCNormalSampler
+from linear_operator.utils.warnings import NumericalWarning
+from torch import Tensor
+
+from autopeft.cost.candidates import CandidateSpace
+from autopeft.space.configuration import Value
+from autopeft.space.hyperparameter import Assignment
+from autopeft.study.objective import Objective, ReferencePoint, compared
+from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
+from autopeft.study.strategies.features import Features
+from autopeft.study.strategies.ladder import lora_ladder
+from autopeft.study.strategies.surrogate import QualityWithCosts, fit_quality
+from autopeft.study.strategy import Candidate
+from autopeft.trials.trial import TrialRecord
+
+logger = logging.getLogger(__name__)
+
+POOL = 512
+LOCAL_STARTS = 4
+LOCAL_ROUNDS = 3
+MC_SAMPLES = 64
+CHUNK = 64
+
+#: Natural values of the known objectives of a point, in the order of the objectives.
+KnownValues = Callable[[Assignment], list[float]]
+
+
+class BayesianStrategy:
+    """Fits the quality of all trials so far, then maximises the expected gain of hypervolume.
+
+    Costs are known, so only quality is modelled. The share of a full training is an input of the
+    model: stopped trials inform it, candidates are judged at 1.
+    """
+
+    def __init__(
+        self,
+        space: CandidateSpace,
+        objectives: Sequence[Objective],
+        reference: ReferencePoint,
+        known_values: KnownValues,
+        *,
+        seed: int,
+        n_initial: int,
+    ) -> None:
+        """Take the first `n_initial` candidates from the LoRA ladder and a Sobol sequence."""
+        self._space = space
+        self._objectives = tuple(objectives)
+        self._reference = reference
+        self._known_values = known_values
+        self._seed = seed
+        self._n_initial = n_initial
+        self._features = Features(space)
+
+    def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        """Return the candidate for trial `number`, or `None` if all points were tried."""
+        tried = tried_digests(records)
+        measured = [r for r in records if r.quality is not None and not r.status.failed]
+        qualities = {r.quality for r in measured}
+        if number < self._n_initial or len(measured) < 3 or len(qualities) < 2:
+            return self._start(tried)
+        rng = generator(self._seed, number)
+        torch.manual_seed(int(rng.integers(2**31)))
+        with warnings.catch_warnings():
+            for category in (BotorchWarning, NumericalWarning):
+                warnings.simplefilter("ignore", category)
+            best = self._maximise(self._acquisition(records, measured), records, tried, rng)
+        return Candidate(assignment=best, notes={"origin": "nehvi"}) if best else None
+
+    def _start(self, tried: set[str]) -> Candidate | None:
+        """Return the next point of the start: the LoRA ladder, then a Sobol sequence."""
+        for rung in self._untried(lora_ladder(self._space), tried):
+            return Candidate(assignment=rung, notes={"origin": "ladder"})
+        for point in untried_sobol(self._space, self._seed, tried):
+            return Candidate(assignment=point, notes={"origin": "sobol"})
+        return None
+
+    def _acquisition(
+        self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord]
+    ) -> Callable[[list[Assignment]], Tensor]:
+        X = self._recorded(measured)
+        # Quality on the scale of the reference, turned so that larger is better.
+        y = torch.tensor([[-self._scaled(r)[0]] for r in measured], dtype=torch.double)
+        fidelity = torch.tensor([[r.fidelity] for r in measured], dtype=torch.double)
+        n_costs = len(self._objectives) - 1
+        quality = fit_quality(torch.cat([X[:, :-n_costs], fidelity], dim=1), y)
+        model = QualityWithCosts(quality, n_costs)
+        pending = [r for r in records if r.result is None]
+        acquisition = qLogNoisyExpectedHypervolumeImprovement(
+            model=model,
+            ref_point=[-position for position in self._reference.position],
+            X_baseline=self._at_full_fidelity(X),
+            sampler=SobolQMCNormalSampler(
+                torch.Size([MC_SAMPLES]), seed=int(torch.randint(2**31, ()).item())
+            ),
+            X_pending=self._at_full_fidelity(self._recorded(pending)) if pending else None,
+            prune_baseline=True,
+            cache_root=False,
+        )
+
+        def score(points: list[Assignment]) -> Tensor:
+            inputs = self._inputs(points, [self._known_values(point) for point in points])
+            rows = self._at_full_fidelity(inputs).unsqueeze(1)
+            with torch.no_grad():
+                return torch.cat([acquisition(chunk) for chunk in rows.split(CHUNK)])
+
+        return score
+
+    def _maximise(
+        self,
+        score: Callable[[list[Assignment]], Tensor],
+        records: Sequence[TrialRecord],
+        tried: set[str],
+        rng: np.random.Generator,
+    ) -> Assignment | None:
+        """Score a pool, then climb from its best points through their neighbours."""
+        drawn = untried_sobol(self._space, int(rng.integers(2**31)), tried, most_draws=2 * POOL)
+        pool = list(drawn)[:POOL]
+        for record in records:
+            pool += self._space.neighbours(dict(record.assignment), rng)[:8]
+        pool = self._untried(pool, tried)
+        if not pool:
+            return None
+        values = score(pool)
+        best = [(float(values[i]), pool[int(i)]) for i in values.argsort(descending=True)]
+        best = best[:LOCAL_STARTS]
+        for _ in range(LOCAL_ROUNDS):
+            around = [n for _, point in best for n in self._space.neighbours(point, rng)]
+            around = self._untried(around, tried)
+            if not around:
+                break
+            found = zip(score(around).tolist(), around, strict=True)
+            ranked = sorted([*best, *found], key=lambda item: -item[0])
+            if ranked[0][0] <= best[0][0]:
+                break
+            best = ranked[:LOCAL_STARTS]
+        return best[0][1]
+
+    def _untried(self, points: Sequence[Assignment], tried: set[str]) -> list[Assignment]:
+        by_digest = {self._space.configuration(p).digest: p for p in points}
+        return [point for digest, point in by_digest.items() if digest not in tried]
+
+    def _recorded(self, records: Sequence[TrialRecord]) -> Tensor:
+        known = [o for o in self._objectives if o.known]
+        return self._inputs(
+            [r.assignment for r in records], [[o.cost(r.cost) for o in known] for r in records]
+        )
+
+    def _inputs(
+        self, points: Sequence[Mapping[str, Value]], known: Sequence[Sequence[float]]
+    ) -> Tensor:
+        """Return features followed by scaled costs, shape (n, d + costs)."""
+        rows = []
+        for point, values in zip(points, known, strict=True):
+            # Quality comes first among the objectives; its place is cut off again.
+            pairs = zip(self._objectives, [0.0, *values], strict=True)
+            scaled = self._reference.scaled([o.minimised(value) for o, value in pairs])[1:]
+            rows.append(np.concatenate([self._features.row(point), scaled]))
+        return torch.from_numpy(np.stack(rows))
+
+    def _at_full_fidelity(self, inputs: Tensor) -> Tensor:
+        n_costs = len(self._objectives) - 1
+        full = torch.ones((len(inputs), 1), dtype=inputs.dtype)
+        return torch.cat([inputs[:, :-n_costs], full, inputs[:, -n_costs:]], dim=1)
+
+    def _scaled(self, record: TrialRecord) -> np.ndarray:
+        return self._reference.scaled(compared(record, self._objectives))

@@ -1,0 +1,1 @@
+"""What a configuration is judged on: task specs, data and metrics."""

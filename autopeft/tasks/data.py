@@ -1,0 +1,253 @@
+"""`TaskData`: the rows of a task, split and checked, from files, the Hub or what is built in."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autopeft.errors import DataError
+from autopeft.tasks.pydoc import pydoc_splits
+from autopeft.tasks.rows import Row, find_split, read_rows
+from autopeft.tasks.task import TaskSpec
+
+HELD_OUT_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Rows of one split.
+
+    Attributes:
+        texts: One text, or a pair, a row.
+        labels: Class numbers from 0, or numbers for regression.
+    """
+
+    texts: tuple[tuple[str, ...], ...]
+    labels: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Sequence[int]) -> "Split":
+        """Return the rows at `indices`, in that order."""
+        return Split(
+            texts=tuple(self.texts[i] for i in indices),
+            labels=tuple(self.labels[i] for i in indices),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskData:
+    """A task with its data.
+
+    Attributes:
+        task: What the task is, with its labels known.
+        train: Rows to train on.
+        validation: Rows that quality is measured on.
+        origin: Where the rows come from, for people.
+    """
+
+    task: TaskSpec
+    train: Split
+    validation: Split
+    origin: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their numbers; empty for regression."""
+        return self.task.labels or ()
+
+    @property
+    def n_labels(self) -> int:
+        """Number of outputs of the head: classes, or 1 for regression."""
+        return len(self.labels) if self.task.kind == "classification" else 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that depend on every row and the order."""
+        splits = [[split.texts, split.labels] for split in (self.train, self.validation)]
+        text = json.dumps([self.labels, *splits], ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_data(
+    task: TaskSpec,
+    data: Path | None = None,
+    *,
+    train_rows: int | None = None,
+    eval_rows: int | None = None,
+    seed: int = 0,
+) -> TaskData:
+    """Load, split, check and thin out the data of a task.
+
+    Args:
+        task: The task; without labels it gets those of the training rows.
+        data: A file, or a folder with `train.*` and, optionally, `validation.*`; `None` takes
+            the built-in data or the Hub's.
+        train_rows: Number of training rows to keep, stratified by label; `None` keeps all.
+        eval_rows: Number of validation rows to keep.
+        seed: Seed of the held-out part and of thinning out.
+
+    Raises:
+        DataError: If there is no data, columns are missing, a label is unknown, or the training
+            rows are empty or of one class.
+    """
+    train_raw, validation_raw, origin = _raw_splits(task, data)
+    task = _with_labels(task, train_raw, origin)
+    train = _split(task, train_raw, f"{origin} (train)")
+    rng = np.random.default_rng(seed)
+    if validation_raw is None:
+        held_out = _stratified(train, max(1, round(HELD_OUT_SHARE * len(train))), rng, task.kind)
+        kept = sorted(set(range(len(train))) - set(held_out))
+        train, validation = train.take(kept), train.take(held_out)
+    else:
+        validation = _split(task, validation_raw, f"{origin} (validation)")
+    train = _thinned(train, train_rows or task.train_rows, rng, task.kind)
+    validation = _thinned(validation, eval_rows or task.eval_rows, rng, task.kind)
+    _check(task, train, validation, origin)
+    return TaskData(task=task, train=train, validation=validation, origin=origin)
+
+
+def own_task(text_columns: Sequence[str], label_column: str, path: Path) -> TaskSpec:
+    """Return the spec of a user's own classification data, named after the file."""
+    return TaskSpec(
+        schema_version=1,
+        name="".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem) or "own",
+        about=f"{path.name}: {label_column} from {' and '.join(text_columns)}.",
+        text_columns=tuple(text_columns),
+        label_column=label_column,
+        metrics=("accuracy", "macro_f1"),
+    )
+
+
+def _raw_splits(task: TaskSpec, data: Path | None) -> tuple[list[Row], list[Row] | None, str]:
+    if data is not None:
+        if not data.exists():
+            raise DataError(f"There is no file or folder '{data}' with data.")
+        return _from_folder(data) if data.is_dir() else (read_rows(data), None, data.name)
+    if task.builtin == "pydoc":
+        train, validation, origin = pydoc_splits()
+        return train, validation, origin
+    if task.hub is not None:
+        return _from_hub(task)
+    raise DataError(f"The task '{task.name}' needs data: give --data with a file or a folder.")
+
+
+def _from_folder(folder: Path) -> tuple[list[Row], list[Row] | None, str]:
+    train = find_split(folder, ("train",))
+    if train is None:
+        raise DataError(f"The folder '{folder}' holds no train.jsonl, train.csv or train.parquet.")
+    validation = find_split(folder, ("validation", "valid", "dev"))
+    rows = read_rows(validation) if validation else None
+    return read_rows(train), rows, folder.name
+
+
+def _from_hub(task: TaskSpec) -> tuple[list[Row], list[Row] | None, str]:
+    from datasets import load_dataset
+
+    assert task.hub is not None
+    hub = task.hub
+    name = f"{hub.path}{'/' + hub.subset if hub.subset else ''}"
+    try:
+        loaded = load_dataset(hub.path, hub.subset)
+    except Exception as error:
+        raise DataError(
+            f"Cannot load '{name}' from the Hugging Face Hub for the task '{task.name}': connect "
+            "to a network, or give the data with --data FOLDER (train.jsonl, validation.jsonl)."
+        ) from error
+    validation = list(loaded[hub.validation]) if hub.validation else None
+    return list(loaded[hub.train]), validation, f"{name} on the Hugging Face Hub"
+
+
+def _with_labels(task: TaskSpec, rows: list[Row], origin: str) -> TaskSpec:
+    if task.kind == "regression" or task.labels is not None:
+        return task
+    _check_columns(task, rows, origin)
+    values = {_label_text(row[task.label_column]) for row in rows}
+    return task.model_copy(update={"labels": tuple(sorted(values, key=_natural))})
+
+
+def _natural(text: str) -> tuple[int, float, str]:
+    """Sort key that puts numbers in their order, before words."""
+    try:
+        return (0, float(text), text)
+    except ValueError:
+        return (1, 0.0, text)
+
+
+def _split(task: TaskSpec, rows: list[Row], origin: str) -> Split:
+    _check_columns(task, rows, origin)
+    numbers = {name: i for i, name in enumerate(task.labels or ())}
+    texts, labels = [], []
+    for number, row in enumerate(rows, start=1):
+        texts.append(tuple(str(row[column]) for column in task.text_columns))
+        labels.append(_label(task, row[task.label_column], numbers, f"{origin}, row {number}"))
+    return Split(texts=tuple(texts), labels=tuple(labels))
+
+
+def _check_columns(task: TaskSpec, rows: list[Row], origin: str) -> None:
+    for column in (*task.text_columns, task.label_column):
+        if any(row.get(column) is None for row in rows):
+            present = column in rows[0]
+            number = next(i for i, row in enumerate(rows, start=1) if row.get(column) is None)
+            where = f"has no value in row {number}" if present else "is missing"
+            raise DataError(
+                f"{origin}: the column '{column}' {where}; the columns are {', '.join(rows[0])}."
+            )
+
+
+def _label(task: TaskSpec, value: Any, numbers: dict[str, int], place: str) -> float:
+    if task.kind == "regression":
+        try:
+            number = float(value)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{place}: the label {value!r} is not a number.") from error
+        if not np.isfinite(number):
+            raise DataError(f"{place}: the label {value!r} is not a finite number.")
+        return number
+    text = _label_text(value)
+    if text in numbers:
+        return float(numbers[text])
+    # A file may hold class numbers where the task has names (GLUE's Hub data does).
+    if text.isdigit() and int(text) < len(numbers):
+        return float(int(text))
+    raise DataError(f"{place}: unknown label {value!r}; the labels are {', '.join(numbers)}.")
+
+
+def _label_text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def _stratified(split: Split, n: int, rng: np.random.Generator, kind: str) -> list[int]:
+    """Return sorted indices of `n` rows with the label shares of the split."""
+    if kind == "regression":
+        return sorted(int(i) for i in rng.permutation(len(split))[:n])
+    labels = np.asarray(split.labels)
+    order = rng.permutation(len(split))
+    # Rank of each row within its class: taking the smallest (rank + 0.5) / class size takes the
+    # same share of every class, and exactly n rows in all.
+    priority = np.empty(len(split))
+    for label in np.unique(labels):
+        rows = order[labels[order] == label]
+        priority[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    chosen = np.lexsort((order, priority))[:n]
+    return sorted(int(i) for i in chosen)
+
+
+def _thinned(split: Split, n: int | None, rng: np.random.Generator, kind: str) -> Split:
+    if n is None or n >= len(split):
+        return split
+    return split.take(_stratified(split, n, rng, kind))
+
+
+def _check(task: TaskSpec, train: Split, validation: Split, origin: str) -> None:
+    if not len(train) or not len(validation):
+        raise DataError(f"{origin}: there are no rows to train or to evaluate on.")
+    if task.kind == "classification" and len(set(train.labels)) < 2:
+        raise DataError(f"{origin}: all training rows have the same label: nothing can be learned.")

@@ -1,0 +1,125 @@
+"""`TaskSpec`: what a task is, read from YAML."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from autopeft.errors import DataError, UnknownNameError
+from autopeft.tasks.metrics import METRICS
+
+
+class HubSource(BaseModel):
+    """Where the data set is on the Hugging Face Hub."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: str
+    subset: str | None = None
+    train: str = "train"
+    validation: str | None = "validation"
+    test: str | None = None
+
+
+class TaskSpec(BaseModel):
+    """A classification or regression task on texts or text pairs.
+
+    Attributes:
+        name: Registered name.
+        about: One line for the user.
+        kind: `classification`, or `regression` with one number as label.
+        text_columns: One column, or two for pairs.
+        label_column: Column of the label.
+        labels: Names of the classes, in the order of their numbers; `None` takes what the
+            training data holds, sorted.
+        metrics: Measured at each evaluation; the first is the quality that a search maximises.
+        max_length: Longest input in tokens; longer ones are cut.
+        epochs: Passes over the training data of a full training.
+        batch_size: Examples a step, unless the search space chooses it.
+        head_learning_rate: Peak learning rate of the task head, alike for all configurations;
+            `None` gives it that of the adapter.
+        hub: Where the data is; `None` if it must be given or is built in.
+        builtin: Name of a built-in data set.
+        default_model: Model that a search takes when none is named.
+        train_rows: Rows a search trains on when the user names no number; `None` takes all.
+        eval_rows: Likewise for evaluation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    about: str = ""
+    kind: Literal["classification", "regression"] = "classification"
+    text_columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
+    label_column: str = "label"
+    labels: tuple[str, ...] | None = None
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    max_length: Annotated[int, Field(gt=0)] = 128
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    batch_size: Annotated[int, Field(gt=0)] = 16
+    head_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    hub: HubSource | None = None
+    builtin: Literal["pydoc"] | None = None
+    default_model: str | None = None
+    train_rows: Annotated[int, Field(gt=0)] | None = None
+    eval_rows: Annotated[int, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _known_metrics(self) -> "TaskSpec":
+        for metric in self.metrics:
+            if metric not in METRICS or METRICS[metric].kind != self.kind:
+                known = ", ".join(n for n, m in METRICS.items() if m.kind == self.kind)
+                raise ValueError(f"metric '{metric}' is not for {self.kind}: choose from {known}")
+        return self
+
+    @property
+    def quality(self) -> str:
+        """Name of the metric that a search maximises."""
+        return self.metrics[0]
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in sorted((Path(__file__).parent / "specs").glob("*.yaml"))}
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of the tasks that come with autopeft."""
+    return tuple(_shipped())
+
+
+def find_task(name_or_path: str) -> TaskSpec:
+    """Return a shipped task, or the task of a YAML file.
+
+    Raises:
+        UnknownNameError: If it is neither.
+        DataError: If the file is no task; names file and key.
+    """
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise DataError(f"There is no task file '{path}'.")
+        return read_task(path)
+    shipped = _shipped()
+    if name_or_path not in shipped:
+        raise UnknownNameError("task", name_or_path, shipped, "A path to a task YAML also does.")
+    return read_task(shipped[name_or_path])
+
+
+def read_task(path: Path) -> TaskSpec:
+    """Read a task file.
+
+    Raises:
+        DataError: If the file is no task; names file, line and key.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return TaskSpec.model_validate(data)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise DataError(f"{path.name}{line}: not valid YAML.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "task"
+        message = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"{path.name}, key '{key}': {message}.") from error

@@ -1,0 +1,69 @@
+"""Hyperparameters as Optuna's distributions: its samplers and dashboards read nothing else."""
+
+from collections.abc import Mapping
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from autopeft.space.configuration import Value
+from autopeft.space.hyperparameter import (
+    Assignment,
+    Choice,
+    FloatRange,
+    Hyperparameter,
+    IntRange,
+    LayerMask,
+)
+from autopeft.space.space import SearchSpace
+
+
+def distributions_of(
+    space: SearchSpace, assignment: Mapping[str, Value]
+) -> dict[str, BaseDistribution]:
+    """Return the distributions of the hyperparameters that have values, a mask's by layer."""
+    found: dict[str, BaseDistribution] = {}
+    for h in space.hyperparameters:
+        if h.name in assignment:
+            found.update(distribution(h))
+    return found
+
+
+def distribution(h: Hyperparameter) -> dict[str, BaseDistribution]:
+    """Return the Optuna parameters that stand for one hyperparameter."""
+    if isinstance(h, FloatRange):
+        return {h.name: FloatDistribution(h.low, h.high, log=h.log)}
+    if isinstance(h, IntRange):
+        return {h.name: IntDistribution(h.low, h.high, log=h.log)}
+    if isinstance(h, Choice):
+        return {h.name: CategoricalDistribution(h.choices)}
+    assert isinstance(h, LayerMask)
+    return {_switch(h.name, i): CategoricalDistribution((0, 1)) for i in range(h.n_layers)}
+
+
+def optuna_values(
+    assignment: Mapping[str, Value], distributions: Mapping[str, BaseDistribution]
+) -> dict[str, Value]:
+    """Return a point as Optuna's parameters."""
+    values: dict[str, Value] = {}
+    for name, value in assignment.items():
+        if name in distributions:
+            values[name] = value
+        else:  # a mask
+            values.update({_switch(name, i): int(bit) for i, bit in enumerate(str(value))})
+    return values
+
+
+def assignment_from(h: Hyperparameter, params: Mapping[str, Value]) -> Assignment:
+    """Return the hyperparameter's value from Optuna's parameters, `{}` if no switch is on."""
+    if not isinstance(h, LayerMask):
+        return {h.name: params[h.name]}
+    mask = "".join(str(params[_switch(h.name, i)]) for i in range(h.n_layers))
+    return {h.name: mask} if "1" in mask else {}
+
+
+def _switch(name: str, layer: int) -> str:
+    return f"{name}[{layer}]"

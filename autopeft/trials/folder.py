@@ -1,0 +1,140 @@
+"""`StudyFolder`: where everything of a study lies, who writes to it, and what it was asked."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from autopeft.errors import StudyError
+
+MANIFEST = "study.json"
+SCHEMA_VERSION = 1
+
+
+class StudyFolder:
+    """A study's folder.
+
+    ::
+
+        study.json        what was asked, versions, seed, data fingerprint; written once
+        study.db          Optuna's storage: the one record of the trials
+        space.yaml        the search space as it was read
+        trials/0007/      adapter of a complete trial, checkpoint of a running one
+        report/           front.csv, front.json, pareto.html, pareto.png
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self._lock = FileLock(self.path / ".lock")
+
+    @property
+    def database(self) -> Path:
+        """File of Optuna's storage."""
+        return self.path / "study.db"
+
+    @property
+    def report(self) -> Path:
+        """Folder of figures and tables."""
+        return self.path / "report"
+
+    @property
+    def space_file(self) -> Path:
+        """The search space as it was read."""
+        return self.path / "space.yaml"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a study."""
+        return (self.path / MANIFEST).is_file()
+
+    def trial(self, number: int) -> Path:
+        """Return the folder of a trial."""
+        return self.path / "trials" / f"{number:04d}"
+
+    def adapter(self, number: int) -> Path:
+        """Return the folder of a complete trial's adapter."""
+        return self.trial(number) / "adapter"
+
+    def create(self, manifest: Mapping[str, Any], space_text: str) -> None:
+        """Make the folder of a new study.
+
+        Raises:
+            StudyError: If the folder holds a study, or something else.
+        """
+        if self.exists:
+            raise StudyError(
+                f"'{self.path}' already holds a study: go on with --resume, or name another "
+                "folder with --study."
+            )
+        if self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
+            raise StudyError(f"'{self.path}' is not empty and holds no study: name another folder.")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.space_file.write_text(space_text, encoding="utf-8")
+        write_json(self.path / MANIFEST, {"schema_version": SCHEMA_VERSION, **manifest})
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what the study was asked.
+
+        Raises:
+            StudyError: If the folder holds no study, or one that cannot be read.
+        """
+        if not self.exists:
+            raise StudyError(f"'{self.path}' holds no study.")
+        try:
+            data = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StudyError(f"Cannot read '{self.path / MANIFEST}': {error}.") from error
+        if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
+            raise StudyError(f"'{self.path}' was not written by this version of autopeft.")
+        return data
+
+    def __enter__(self) -> Self:
+        """Become the only writer; the lock goes with the process, however it ends.
+
+        Raises:
+            StudyError: If another search is writing to the study.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise StudyError(
+                f"Another search is writing to '{self.path}': wait for it, or name another folder "
+                "with --study."
+            ) from error
+        except OSError as error:
+            raise StudyError(f"Cannot write to '{self.path}': {error.strerror}.") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others write."""
+        self._lock.release()
+
+
+def newest_study(parent: Path) -> StudyFolder:
+    """Return the study that was started last in a folder of studies.
+
+    Raises:
+        StudyError: If there is none.
+    """
+    found = [p for p in parent.glob(f"*/{MANIFEST}") if p.is_file()] if parent.is_dir() else []
+    if not found:
+        raise StudyError(f"There is no study in '{parent}': run `autopeft search` first.")
+    return StudyFolder(max(found, key=lambda p: (p.stat().st_mtime_ns, p.parent.name)).parent)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file in one step: a reader finds the old content or the new, never a part."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)

@@ -1,0 +1,205 @@
+"""`TrialRun`: a lean training loop over a resident base model, from rung to rung.
+
+The loop is Hugging Face `Trainer`'s with its defaults: AdamW, linear warm-up and decay, gradient
+norm clipped at 1, weight decay on matrices only.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from autopeft.methods.compose import attach
+from autopeft.methods.method import AttachContext
+from autopeft.tasks.metrics import evaluate, predictions_from
+from autopeft.trials.batches import epoch_batches, sorted_batches
+from autopeft.trials.engine import Engine
+from autopeft.trials.trial import RungReport, TrialSpec
+
+MAX_GRAD_NORM = 1.0
+EVAL_BATCH = 64
+
+
+class DivergedError(Exception):
+    """The loss or a metric is no number any more."""
+
+
+class TrialRun:
+    """One trial on a worker: attach, train to a rung, evaluate, go on, detach.
+
+    Attributes:
+        spec: The trial.
+        total_steps: Optimiser steps of a full training.
+    """
+
+    def __init__(self, engine: Engine, spec: TrialSpec) -> None:
+        self.spec = spec
+        self._engine = engine
+        self._training = spec.configuration.training
+        split = engine.workload.train
+        self._steps_per_epoch = math.ceil(len(split) / self._training.batch_size)
+        self.total_steps = max(1, round(spec.epochs * self._steps_per_epoch))
+        # The seed comes before the head and the adapter: they draw their weights from it.
+        torch.manual_seed(spec.seed)
+        engine.reset_head()
+        context = AttachContext(spec=engine.spec, total_steps=self.total_steps, seed=spec.seed)
+        self._attachment = attach(engine.base, spec.configuration, context)
+        self._parameters = dict(self._attachment.trainable())
+        self._optimizer = self._build_optimizer()
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._rate_at)
+        self._step = 0
+        self._rung = 0
+        self._seconds = 0.0
+
+    def advance(self) -> RungReport:
+        """Train to the next rung and evaluate there.
+
+        Raises:
+            DivergedError: If the loss is not finite.
+        """
+        started = time.perf_counter()
+        target = max(self._step + 1, math.ceil(self.spec.rungs[self._rung] * self.total_steps))
+        losses = self._train_to(min(target, self.total_steps))
+        metrics = self.evaluate()
+        self._seconds += time.perf_counter() - started
+        report = RungReport(
+            rung=self._rung,
+            step=self._step,
+            fidelity=round(self._step / self.total_steps, 6),
+            metrics=metrics,
+            train_loss=float(np.mean(losses)),
+            seconds=self._seconds,
+            last=self._step == self.total_steps,
+        )
+        self._rung += 1
+        return report
+
+    def evaluate(self) -> dict[str, float]:
+        """Return the task's metrics on the validation rows."""
+        split = self._engine.workload.validation
+        task = self._engine.workload.task
+        model = self._attachment.model.eval()
+        logits = np.empty((len(split), self._engine.workload.n_labels))
+        with torch.inference_mode(), self._autocast():
+            for rows in sorted_batches(split, EVAL_BATCH):
+                batch = split.batch(rows, self._engine.device)
+                del batch["labels"]
+                logits[rows] = model(**batch).logits.float().cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise DivergedError("the model's outputs are not finite")
+        predictions = predictions_from(logits, task.kind)
+        return evaluate(task.metrics, np.asarray(split.labels), predictions)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write adapter and head in the library's own format."""
+        self._attachment.save(folder)
+
+    def save_checkpoint(self, folder: Path) -> None:
+        """Write all that is needed to go on: what trains, optimiser, schedule and random state.
+
+        The frozen base is not in it. Tensors are safetensors, the rest a tensor-only pickle that
+        torch reads without running code.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"trainable/{name}": p.detach() for name, p in self._parameters.items()}
+        extra = self._attachment.extra_state()
+        tensors.update({f"extra/{name}": tensor for name, tensor in extra.items()})
+        save_file(
+            {n: t.cpu().contiguous().clone() for n, t in tensors.items()},
+            folder / "adapter.safetensors",
+        )
+        state: dict[str, Any] = {
+            "optimizer": self._optimizer.state_dict(),
+            "step": self._step,
+            "rung": self._rung,
+            "seconds": self._seconds,
+            "rng": torch.get_rng_state(),
+        }
+        if self._engine.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(self._engine.device)
+        # Written last and renamed: a checkpoint without it is not complete.
+        torch.save(state, folder / "state.tmp")
+        (folder / "state.tmp").replace(folder / "state.pt")
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Go on where `save_checkpoint` left off, with the same losses bit for bit on a CPU."""
+        tensors = load_file(folder / "adapter.safetensors", device=str(self._engine.device))
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(tensors[f"trainable/{name}"])
+        extra = {n.removeprefix("extra/"): t for n, t in tensors.items() if n.startswith("extra/")}
+        self._attachment.load_extra_state(extra)
+        state = torch.load(folder / "state.pt", weights_only=True)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._step, self._rung = int(state["step"]), int(state["rung"])
+        self._seconds = float(state["seconds"])
+        self._schedule.last_epoch = self._step
+        torch.set_rng_state(state["rng"])
+        if "cuda_rng" in state:
+            torch.cuda.set_rng_state(state["cuda_rng"], self._engine.device)
+
+    def close(self) -> None:
+        """Give the base model back to the engine as it was."""
+        self._engine.restore(self._attachment.detach())
+
+    def _train_to(self, step: int) -> list[float]:
+        model = self._attachment.model.train()
+        losses: list[float] = []
+        for batch in self._batches():
+            with self._autocast():
+                loss = model(**batch).loss
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise DivergedError(f"the loss is {value} at step {self._step + 1}")
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAX_GRAD_NORM)
+            self._optimizer.step()
+            self._schedule.step()
+            self._step += 1
+            self._attachment.after_optimizer_step(self._step)
+            self._optimizer.zero_grad()
+            losses.append(value)
+            if self._step == step:
+                break
+        return losses
+
+    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield batches from the current step on, without end."""
+        split = self._engine.workload.train
+        while True:
+            epoch, done = divmod(self._step, self._steps_per_epoch)
+            batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch)
+            for index, rows in enumerate(batches):
+                if index >= done:
+                    yield split.batch(rows, self._engine.device)
+
+    def _build_optimizer(self) -> torch.optim.AdamW:
+        rate = self._training.learning_rate
+        groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+        for name, parameter in self._parameters.items():
+            in_head = not set(self._engine.spec.head_modules).isdisjoint(name.split("."))
+            own = (self._training.head_learning_rate or rate) if in_head else rate
+            decay = self._training.weight_decay if parameter.dim() > 1 else 0.0
+            groups.setdefault((own, decay), []).append(parameter)
+        return torch.optim.AdamW(
+            [{"params": p, "lr": lr, "weight_decay": d} for (lr, d), p in groups.items()]
+        )
+
+    def _rate_at(self, step: int) -> float:
+        """Return the learning rate of a step (from 0) as a share of the peak."""
+        warmup = math.ceil(self._training.warmup_share * self.total_steps)
+        if step < warmup:
+            return step / warmup
+        return max(0.0, (self.total_steps - step) / max(1, self.total_steps - warmup))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        # On CPUs without bf16 units bf16 is 60 times slower, so only GPUs get it.
+        if self._engine.device.type == "cuda" and torch.cuda.is_bf16_supported():
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return nullcontext()
