@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import socket
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,9 @@ def rows() -> list[dict[str, Any]]:
     source = (Path(sysconfig.get_paths()["stdlib"]) / "email" / "message.py").is_file()
     advice = "" if source else "the task pydoc needs Python's own source files"
     found.append(_row("standard library source", "yes" if source else "no", advice))
-    hub = _hub_reachable()
-    advice = "" if hub else "use --data and a local model"
-    found.append(_row("Hugging Face Hub", "reachable" if hub else "not reachable", advice))
+    offline = os.environ.get("HF_HUB_OFFLINE") == "1"  # set by the user, or found at the start
+    advice = "use --data and a local model" if offline else ""
+    found.append(_row("Hugging Face Hub", "offline" if offline else "online", advice))
     return found
 
 
@@ -61,13 +60,3 @@ def _devices() -> list[dict[str, Any]]:
         )
         for i in range(torch.cuda.device_count())
     ]
-
-
-def _hub_reachable() -> bool:
-    if os.environ.get("HF_HUB_OFFLINE"):
-        return False
-    try:
-        with socket.create_connection(("huggingface.co", 443), timeout=2):
-            return True
-    except OSError:
-        return False

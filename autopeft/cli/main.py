@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from autopeft import __version__
+from autopeft.cli.network import go_offline_without_hub
 from autopeft.cli.options import Format, with_search_options
 from autopeft.errors import AutopeftError
 
@@ -153,6 +154,7 @@ def main() -> None:
     # transformers would warn about image packages that texts do not need.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    go_offline_without_hub()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()

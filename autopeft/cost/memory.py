@@ -8,6 +8,7 @@ import torch
 from peft import PeftModel
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from autopeft.methods.method import AttachContext
@@ -105,9 +106,38 @@ def saved_bytes(model: nn.Module, batch_size: int, seq_length: int) -> int:
                 storages[_storage_key(part)] = part.untyped_storage().nbytes()
         return tensor
 
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
+    with _FusedAttention(), saved_tensors_hooks(pack, lambda tensor: tensor):
         _forward(model, batch_size, seq_length)
     return sum(storages.values())
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Sends attention on `meta` to the fused kernel that a CPU would take.
+
+    A CPU takes it where attention has no dropout: it keeps queries, keys, values and outputs but
+    not the attention weights. `meta` alone would always take the unfused form. A GPU fuses
+    attention with dropout too, so for it the prediction is an upper bound.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is nn.functional.scaled_dot_product_attention and args[0].is_meta:
+            mask = kwargs.get("attn_mask")
+            unfused = kwargs.get("dropout_p", 0.0) > 0 or kwargs.get("enable_gqa", False)
+            if not unfused and not (mask is not None and mask.requires_grad):
+                if mask is not None and mask.dtype == torch.bool:
+                    mask = torch.empty_like(mask, dtype=args[0].dtype)
+                fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
+                causal = kwargs.get("is_causal", False)
+                scale = kwargs.get("scale")
+                return fused(*args, 0.0, causal, attn_mask=mask, scale=scale)[0]
+        return func(*args, **kwargs)
 
 
 def _forward(model: nn.Module, batch_size: int, seq_length: int) -> None:

@@ -3,9 +3,11 @@
 import logging
 import warnings
 from pathlib import Path
+from typing import cast
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 from transformers import PreTrainedModel
@@ -83,13 +85,22 @@ class PeftAttachment(Attachment):
         (folder / "README.md").unlink(missing_ok=True)
 
     def detach(self) -> PreTrainedModel:
-        base: PreTrainedModel = self._peft_model.unload()
+        # peft's own `unload` visits every module and fails on heads of several layers.
+        base = cast("PreTrainedModel", self._peft_model.get_base_model())
         for name, module in list(base.named_modules()):
-            if isinstance(module, AuxiliaryTrainingWrapper):  # left behind by LayerNorm tuning
-                parent, _, child = name.rpartition(".")
-                setattr(base.get_submodule(parent), child, module.original_module)
+            if isinstance(module, BaseTunerLayer):
+                _put_back(base, name, module.get_base_layer())
+            elif isinstance(module, AuxiliaryTrainingWrapper):
+                _put_back(base, name, module.original_module)
+        if hasattr(base, "peft_config"):
+            del base.peft_config
         base.requires_grad_(requires_grad=False)
         return base
+
+
+def _put_back(model: nn.Module, name: str, original: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, original)
 
 
 _ALLOCATOR_TABLES = ("ipt", "exp_avg_ipt", "exp_avg_unc")

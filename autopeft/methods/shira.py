@@ -60,6 +60,8 @@ class Shira(PeftMethod):
         self, model: PreTrainedModel, component: Component, context: AttachContext
     ) -> Attachment:
         modules = self.info.select(component, context.spec)
+        # torch warns at the first sparse tensor until somebody has chosen; off is its default.
+        torch.sparse.check_sparse_tensor_invariants.disable()
         config = ShiraConfig(
             task_type=TASK_TYPE,
             r=_units(component, modules),

@@ -236,6 +236,7 @@ def _stratified(split: Split, n: int, rng: np.random.Generator, kind: str) -> li
     for label in np.unique(labels):
         rows = order[labels[order] == label]
         priority[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        priority[rows[0]] = 0.0  # a rare class keeps a row as long as there is room for all
     chosen = np.lexsort((order, priority))[:n]
     return sorted(int(i) for i in chosen)
 

@@ -1,5 +1,6 @@
 """One trial from its spec to its result: the only place that catches every exception."""
 
+import contextlib
 import logging
 import shutil
 import traceback
@@ -89,6 +90,8 @@ class TrialExecution:
             self._run.close()
             self._run = None
         shutil.rmtree(self._checkpoint, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a trial that left nothing leaves no folder
+            self._folder.rmdir()
 
     def leave(self) -> None:
         """Detach the configuration but keep the checkpoint, for a search that will go on."""

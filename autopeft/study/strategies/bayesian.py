@@ -51,14 +51,26 @@ class BayesianStrategy:
         *,
         seed: int,
         n_initial: int,
+        pool: int = POOL,
     ) -> None:
-        """Take the first `n_initial` candidates from the LoRA ladder and a Sobol sequence."""
+        """Take the parts of a search.
+
+        Args:
+            space: What may be tried.
+            objectives: What is improved; quality first.
+            reference: Where hypervolume is measured from.
+            known_values: Natural values of the known objectives of a point.
+            seed: The study's seed.
+            n_initial: Candidates from the LoRA ladder and a Sobol sequence before the model.
+            pool: Random points that the acquisition function is evaluated on.
+        """
         self._space = space
         self._objectives = tuple(objectives)
         self._reference = reference
         self._known_values = known_values
         self._seed = seed
         self._n_initial = n_initial
+        self._pool = pool
         self._features = Features(space)
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
@@ -123,8 +135,10 @@ class BayesianStrategy:
         rng: np.random.Generator,
     ) -> Assignment | None:
         """Score a pool, then climb from its best points through their neighbours."""
-        drawn = untried_sobol(self._space, int(rng.integers(2**31)), tried, most_draws=2 * POOL)
-        pool = list(drawn)[:POOL]
+        drawn = untried_sobol(
+            self._space, int(rng.integers(2**31)), tried, most_draws=2 * self._pool
+        )
+        pool = list(drawn)[: self._pool]
         for record in records:
             pool += self._space.neighbours(dict(record.assignment), rng)[:8]
         pool = self._untried(pool, tried)

@@ -1,0 +1,184 @@
+"""One suite for every registered method on every family; a new method inherits it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from torch import nn
+
+from autopeft.methods.compose import attach, count_parameters, read_configuration, refusal
+from autopeft.methods.method import AttachContext, Attachment
+from autopeft.methods.registry import get_method, method_names
+from autopeft.models.spec import ModelSpec, inspect_model
+from autopeft.space.configuration import Configuration
+from tests.tiny import CONFIGS, build, inputs, logits
+
+#: What a family's structure does not allow, with a word of the reason.
+REFUSED = {("bitfit", "gpt2"): "conv1d", ("shira", "gpt2"): "conv1d"}
+#: BEFT's merge adds to a bias; these families' linear modules have none.
+NO_BIAS = {"llama", "t5"}
+VARIANTS = {"lora": [{"variant": v} for v in ("plain", "rslora", "dora")]}
+
+CASES = [
+    pytest.param(method, extra, family, id="-".join([method, *map(str, extra.values()), family]))
+    for method in method_names()
+    for extra in VARIANTS.get(method, [{}])
+    for family in CONFIGS
+    if (method, family) not in REFUSED
+]
+STEPS = 8
+
+
+def configured(method: str, extra: dict[str, str], spec: ModelSpec) -> Configuration:
+    return read_configuration({"method": method, **extra, "layers": "last:1"}, spec)
+
+
+def attached(method: str, extra: dict[str, str], family: str) -> tuple[Attachment, ModelSpec]:
+    model = build(family)
+    spec = inspect_model(model)
+    torch.manual_seed(3)
+    context = AttachContext(spec=spec, total_steps=STEPS, seed=3)
+    return attach(model, configured(method, extra, spec), context), spec
+
+
+def train(attachment: Attachment, family: str, steps: int) -> None:
+    parameters = [p for _, p in attachment.trainable()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    labels = torch.tensor([0, 1, 2, 0])
+    torch.manual_seed(4)  # dropout
+    attachment.model.train()
+    for step in range(1, steps + 1):
+        loss = attachment.model(**inputs(family), labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        attachment.after_optimizer_step(step)
+        optimizer.zero_grad()
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(("method", "extra", "family"), CASES)
+def test_counts_agree(method: str, extra: dict[str, str], family: str) -> None:
+    """Closed form = attached model = `meta` device."""
+    model = build(family)
+    spec = inspect_model(model)
+    configuration = configured(method, extra, spec)
+    predicted = count_parameters(configuration, spec)
+    assert predicted > 0
+    context = AttachContext(spec=spec, total_steps=STEPS, seed=0)
+    attachment = attach(model, configuration, context)
+    assert sum(p.numel() for _, p in attachment.trainable()) == predicted + spec.head_params
+    with torch.device("meta"):
+        bare = build(family, "meta")
+        on_meta = get_method(method).on_meta(bare, configuration.components[0], context)
+    counted = sum(p.numel() for p in on_meta.parameters() if p.requires_grad)
+    assert counted == predicted + spec.head_params
+
+
+@pytest.mark.parametrize(("method", "extra", "family"), CASES)
+def test_output_at_the_start_is_the_base_models(
+    method: str, extra: dict[str, str], family: str
+) -> None:
+    base = logits(build(family), family)
+    attachment, _ = attached(method, extra, family)
+    assert torch.allclose(logits(attachment.model, family), base, atol=1e-5)
+
+
+@pytest.mark.parametrize(("method", "extra", "family"), CASES)
+def test_training_changes_the_output_and_nothing_but_the_adapter(
+    method: str, extra: dict[str, str], family: str
+) -> None:
+    before = state(build(family))
+    base = logits(build(family), family)
+    attachment, spec = attached(method, extra, family)
+    train(attachment, family, steps=3)
+    assert not torch.allclose(logits(attachment.model, family), base, atol=1e-4)
+    restored = attachment.detach()
+    after = state(restored)
+    assert list(after) == list(before)
+    in_head = tuple(f"{name}." for name in spec.head_modules)
+    for name, tensor in after.items():
+        if not name.startswith(in_head):
+            assert torch.equal(tensor, before[name]), name
+    assert not any(p.requires_grad for p in restored.parameters())
+
+
+@pytest.mark.parametrize(("method", "extra", "family"), CASES)
+def test_every_trainable_tensor_gets_a_gradient(
+    method: str, extra: dict[str, str], family: str
+) -> None:
+    attachment, _ = attached(method, extra, family)
+    train(attachment, family, steps=2)  # LoRA's A has none while B is zero
+    labels = torch.tensor([0, 1, 2, 0])
+    attachment.model(**inputs(family), labels=labels).loss.backward()
+    without = [n for n, p in attachment.trainable() if p.grad is None]
+    # The pooled state does not reach every weight of a whole backbone.
+    assert method == "full" or not without
+
+
+@pytest.mark.parametrize(("method", "extra", "family"), CASES)
+def test_saved_and_loaded_by_the_library_alone(
+    method: str, extra: dict[str, str], family: str, tmp_path: Path
+) -> None:
+    attachment, _ = attached(method, extra, family)
+    train(attachment, family, steps=STEPS)
+    trained = logits(attachment.model, family)
+    attachment.save(tmp_path)
+    assert not list(tmp_path.glob("*.bin"))
+    if method == "full":
+        loaded: nn.Module = type(build(family)).from_pretrained(tmp_path)
+    else:
+        loaded = PeftModel.from_pretrained(build(family), str(tmp_path))
+    assert torch.allclose(logits(loaded, family), trained, atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "extra", "family"), CASES)
+def test_merged_output_equals_unmerged(method: str, extra: dict[str, str], family: str) -> None:
+    if not get_method(method).info.mergeable or (method == "bitfit" and family in NO_BIAS):
+        pytest.skip("cannot be merged")
+    attachment, _ = attached(method, extra, family)
+    train(attachment, family, steps=3)
+    unmerged = logits(attachment.model, family)
+    attachment.model.merge_adapter()
+    assert torch.allclose(logits(attachment.model, family), unmerged, atol=1e-5)
+
+
+@pytest.mark.parametrize(("method", "extra", "family"), CASES)
+def test_attaching_is_reproducible(method: str, extra: dict[str, str], family: str) -> None:
+    first, _ = attached(method, extra, family)
+    second, _ = attached(method, extra, family)
+    train(first, family, steps=3)
+    train(second, family, steps=3)
+    assert torch.equal(logits(first.model, family), logits(second.model, family))
+
+
+@pytest.mark.parametrize(("method", "family"), REFUSED)
+def test_refusals_say_why(method: str, family: str) -> None:
+    spec = inspect_model(build(family, "meta"))
+    reason = refusal(get_method(method), spec)
+    assert reason is not None
+    assert REFUSED[method, family] in reason
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_info_is_complete(method: str) -> None:
+    info = get_method(method).info
+    assert info.name == method
+    assert info.about
+    assert 0 < info.default_learning_rate < 1
+    assert set(info.default_targets) <= set(info.kinds)
+    assert all(p.domain.contains(p.default) for p in info.parameters)
+
+
+def test_parameters_grow_linearly_with_the_rank_and_add_up_over_layers() -> None:
+    spec = inspect_model(build("bert", "meta"))
+
+    def count(rank: int, layers: str) -> int:
+        data = {"method": "lora", "rank": rank, "layers": layers}
+        return count_parameters(read_configuration(data, spec), spec)
+
+    assert count(6, "all") == 3 * count(2, "all")
+    assert count(4, "all") == count(4, "first:1") + count(4, "last:1")

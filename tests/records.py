@@ -1,0 +1,66 @@
+"""Records of trials that were never run, for what works on records alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from autopeft.cost.cost import Cost
+from autopeft.space.configuration import Component, Configuration, TrainingParams
+from autopeft.trials.trial import (
+    RungReport,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+    TrialStatus,
+)
+
+RUNGS = (1 / 3, 1.0)
+
+
+def report(rung: int, quality: float, rungs: Sequence[float] = RUNGS) -> RungReport:
+    return RungReport(
+        rung=rung,
+        step=10 * (rung + 1),
+        fidelity=rungs[rung],
+        metrics={"accuracy": quality},
+        train_loss=1.0,
+        seconds=2.0 * (rung + 1),
+        last=rung == len(rungs) - 1,
+    )
+
+
+def record(
+    number: int,
+    qualities: Sequence[float],
+    params: int,
+    status: TrialStatus | None = TrialStatus.COMPLETE,
+    **changes: Any,
+) -> TrialRecord:
+    """Return a trial with a quality at each rung; `status=None` leaves it running."""
+    component = Component(
+        method=changes.get("method", "lora"),
+        targets=("attn.q",),
+        layers=(0, 1),
+        params=(("rank", number + 1),),
+    )
+    training = TrainingParams(learning_rate=1e-3)
+    spec = TrialSpec(
+        number=number,
+        configuration=Configuration(components=(component,), training=training),
+        rungs=RUNGS,
+        epochs=1.0,
+        seed=0,
+    )
+    return TrialRecord(
+        spec=spec,
+        assignment=changes.get("assignment", {"method": "lora"}),
+        cost=Cost(
+            adapter_params=params,
+            head_params=10,
+            base_params=1_000_000,
+            peak_memory_bytes=changes.get("memory", 1_000 * params),
+        ),
+        reports=tuple(report(rung, q) for rung, q in enumerate(qualities)),
+        result=None if status is None else TrialResult(status=status, seconds=3.0),
+        quality_metric="accuracy",
+        notes=changes.get("notes", {}),
+    )

@@ -1,0 +1,188 @@
+"""The loop, run by a source-driven table instead of training."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autopeft.cost.cost import Cost
+from autopeft.errors import StudyError
+from autopeft.study.objective import ReferencePoint, parse_objectives
+from autopeft.study.strategies.optuna_samplers import OptunaStrategy
+from autopeft.study.study import PointCosts, Study, StudyPlan, front_hypervolume, pareto_front
+from autopeft.trials.ports import Decision, NoTrial
+from autopeft.trials.store import TrialStore, sqlite_url
+from autopeft.trials.trial import TrialRecord, TrialResult, TrialSpec, TrialStatus
+from tests.contracts.test_strategies import SPEC, candidates
+from tests.records import RUNGS, record, report
+
+OBJECTIVES = parse_objectives("quality,params")
+REFERENCE = ReferencePoint.between(OBJECTIVES, (1.0, 10.0), (0.0, 10_000.0))
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+
+class Seen:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int]] = []
+
+    def started(self, trial: TrialRecord) -> None:
+        self.events.append(("started", trial.number))
+
+    def reported(self, trial: TrialRecord) -> None:
+        self.events.append(("reported", trial.number))
+
+    def finished(self, trial: TrialRecord) -> None:
+        self.events.append(("finished", trial.number))
+
+
+def study(
+    folder: Path,
+    max_trials: int = 5,
+    max_seconds: float | None = None,
+    clock: Clock | None = None,
+    seen: Seen | None = None,
+) -> Study:
+    space = candidates()
+    plan = StudyPlan(
+        objectives=OBJECTIVES,
+        reference=REFERENCE,
+        quality_metric="accuracy",
+        max_trials=max_trials,
+        max_seconds=max_seconds,
+        rungs=RUNGS,
+        epochs=1.0,
+        seed=0,
+    )
+    store = TrialStore(
+        sqlite_url(folder / "study.db"),
+        "s",
+        space.space,
+        {o.name: o.direction for o in OBJECTIVES},
+    )
+    costs = PointCosts(
+        configuration=space.configuration,
+        cost=lambda c: Cost(
+            adapter_params=100 + len(c.components[0].layers),
+            head_params=1,
+            base_params=SPEC.base_params,
+            peak_memory_bytes=1,
+        ),
+    )
+    chosen = OptunaStrategy("random", space, OBJECTIVES, 0)
+    return Study(plan, costs, chosen, store, clock or Clock(), [seen] if seen else [])
+
+
+def quality(number: int) -> float:
+    return 0.5 + 0.01 * ((7 * number) % 5)
+
+
+def work(source: Study, most: int = 100) -> Iterator[TrialSpec]:
+    """Run trials as a runner does."""
+    for _ in range(most):
+        spec = source.next_trial()
+        if not isinstance(spec, TrialSpec):
+            assert spec is NoTrial.FINISHED
+            return
+        for rung in range(len(RUNGS)):
+            if source.report(spec.number, report(rung, quality(spec.number))) is Decision.STOP:
+                source.finish(spec.number, TrialResult(status=TrialStatus.STOPPED))
+                break
+        else:
+            source.finish(spec.number, TrialResult(status=TrialStatus.COMPLETE))
+        yield spec
+
+
+def test_all_trials_are_run_and_recorded(tmp_path: Path) -> None:
+    seen = Seen()
+    source = study(tmp_path, seen=seen)
+    assert [spec.number for spec in work(source)] == [0, 1, 2, 3, 4]
+    assert all(r.result is not None for r in source.records)
+    assert seen.events[:4] == [("started", 0), ("reported", 0), ("reported", 0), ("finished", 0)]
+    assert source.next_trial() is NoTrial.FINISHED
+
+
+def test_a_trial_is_on_disk_before_it_is_handed_out(tmp_path: Path) -> None:
+    spec = study(tmp_path).next_trial()
+    assert isinstance(spec, TrialSpec)
+    again = study(tmp_path)
+    assert [r.spec for r in again.records] == [spec]
+    assert again.records[0].status is TrialStatus.RUNNING
+
+
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    straight = study(tmp_path / "a")
+    list(work(straight))
+
+    interrupted = study(tmp_path / "b")
+    list(work(interrupted, most=2))
+    lost = interrupted.next_trial()
+    assert isinstance(lost, TrialSpec)
+    interrupted.report(lost.number, report(0, quality(lost.number)))
+
+    resumed = study(tmp_path / "b")
+    assert [spec.number for spec in work(resumed)] == [2, 3, 4]
+    assert [r.spec for r in resumed.records] == [r.spec for r in straight.records]
+    assert [r.status for r in resumed.records] == [r.status for r in straight.records]
+    assert [r.quality for r in resumed.records] == [r.quality for r in straight.records]
+
+
+def test_time_runs_out(tmp_path: Path) -> None:
+    clock = Clock()
+    source = study(tmp_path, max_trials=100, max_seconds=60, clock=clock)
+    for _ in work(source):
+        clock.time += 25
+    assert len(source.records) == 3
+
+
+def test_a_hopeless_study_stops_with_the_first_reason(tmp_path: Path) -> None:
+    source = study(tmp_path)
+    failed = TrialResult(status=TrialStatus.OOM_GPU, reason="CUDA out of memory")
+    for _ in range(2):
+        spec = source.next_trial()
+        assert isinstance(spec, TrialSpec)
+        source.finish(spec.number, failed)
+    spec = source.next_trial()
+    assert isinstance(spec, TrialSpec)
+    with pytest.raises(StudyError, match="first 3 trials all failed.*oom_gpu: CUDA out of memory"):
+        source.finish(spec.number, failed)
+    assert len(source.records) == 3
+
+
+def test_single_failures_are_borne(tmp_path: Path) -> None:
+    source = study(tmp_path)
+    next(work(source))
+    for _ in range(3):
+        spec = source.next_trial()
+        assert isinstance(spec, TrialSpec)
+        source.finish(spec.number, TrialResult(status=TrialStatus.NAN, reason="loss is nan"))
+    assert isinstance(source.next_trial(), TrialSpec)
+
+
+def test_front_and_hypervolume() -> None:
+    trials = [
+        record(0, [0.5, 0.6], 100),
+        record(1, [0.5, 0.9], 1_000),
+        record(2, [0.5, 0.7], 2_000),  # dominated by 1
+        record(3, [0.99], 10, TrialStatus.STOPPED),
+        record(4, [], 10, TrialStatus.NAN),
+        record(5, [0.9], 10, None),
+    ]
+    assert [r.number for r in pareto_front(trials, OBJECTIVES)] == [0, 1]
+    assert pareto_front(trials[3:], OBJECTIVES) == []
+    # Scaled: (0.4, 1/3) and (0.1, 2/3), the reference at (1, 2), whose box has a volume of 2.
+    expected = (0.6 * (2 / 3 - 1 / 3) + 0.9 * (2 - 2 / 3)) / 2
+    assert front_hypervolume(trials, OBJECTIVES, REFERENCE) == pytest.approx(expected)
+    assert front_hypervolume(trials[3:], OBJECTIVES, REFERENCE) == 0.0

@@ -1,0 +1,56 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autopeft.trials.batches import EncodedSplit, epoch_batches, sorted_batches
+
+
+def split(lengths: list[int]) -> EncodedSplit:
+    rows = tuple({"input_ids": [5] * n, "attention_mask": [1] * n} for n in lengths)
+    labels = tuple(float(i % 2) for i in range(len(lengths)))
+    return EncodedSplit(rows=rows, labels=labels, pad_token_id=9, regression=False)
+
+
+LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=200)
+
+
+@given(LENGTHS, st.integers(1, 20), st.integers(0, 3), st.integers(0, 3))
+def test_an_epoch_sees_every_row_once(
+    lengths: list[int], batch_size: int, seed: int, epoch: int
+) -> None:
+    batches = list(epoch_batches(split(lengths), batch_size, seed, epoch))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert len(batches) == -(-len(lengths) // batch_size)
+    assert batches == list(epoch_batches(split(lengths), batch_size, seed, epoch))
+
+
+def test_epochs_and_seeds_differ() -> None:
+    data = split([3] * 100)
+    orders = {
+        str(list(epoch_batches(data, 10, seed, epoch))) for seed in (0, 1) for epoch in (0, 1)
+    }
+    assert len(orders) == 4
+
+
+def test_batches_hold_rows_alike_in_length() -> None:
+    lengths = [1 + (37 * i) % 50 for i in range(400)]
+    data = split(lengths)
+    computed = sum(
+        len(batch) * max(lengths[i] for i in batch) for batch in epoch_batches(data, 16, 0, 0)
+    )
+    assert sum(lengths) / computed > 0.9
+
+
+@given(LENGTHS, st.integers(1, 20))
+def test_evaluation_sees_every_row_once_longest_first(lengths: list[int], batch_size: int) -> None:
+    rows = [i for batch in sorted_batches(split(lengths), batch_size) for i in batch]
+    assert sorted(rows) == list(range(len(lengths)))
+    assert [lengths[i] for i in rows] == sorted(lengths, reverse=True)
+
+
+def test_padding() -> None:
+    batch = split([1, 3]).batch([0, 1], torch.device("cpu"))
+    assert batch["input_ids"].tolist() == [[5, 9, 9], [5, 5, 5]]
+    assert batch["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert batch["labels"].tolist() == [0, 1]
+    assert batch["labels"].dtype == torch.long

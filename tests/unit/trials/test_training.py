@@ -1,0 +1,161 @@
+"""The engine: reproducible, resumable, and the base comes back bit for bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Trainer, TrainingArguments
+
+from autopeft.methods.compose import attach
+from autopeft.methods.method import AttachContext
+from autopeft.methods.registry import method_names
+from autopeft.trials.batches import epoch_batches
+from autopeft.trials.engine import Engine
+from autopeft.trials.training import DivergedError, TrialRun
+from autopeft.trials.trial import RungReport, TrialSpec
+from tests.workload import tiny_engine, trial
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path, tiny_data: Path) -> Engine:
+    return tiny_engine(tiny_model, tiny_data)
+
+
+def reports(engine: Engine, spec: TrialSpec) -> list[RungReport]:
+    run = TrialRun(engine, spec)
+    found = [run.advance() for _ in spec.rungs]
+    run.close()
+    return found
+
+
+def comparable(report: RungReport) -> dict[str, object]:
+    return {k: v for k, v in report.to_dict().items() if k != "seconds"}
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_trials_leave_no_trace(engine: Engine, method: str) -> None:
+    """The same trial gives the same numbers bit for bit, whatever ran before on the engine."""
+    before = {n: p.clone() for n, p in engine.base.base_model.named_parameters()}
+    first = reports(engine, trial(engine, method=method))
+    for other in method_names():
+        reports(engine, trial(engine, method=other, layers="last:1"))
+    second = reports(engine, trial(engine, method=method))
+    assert [comparable(r) for r in first] == [comparable(r) for r in second]
+    after = dict(engine.base.base_model.named_parameters())
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_a_resumed_trial_equals_an_uninterrupted_one(
+    engine: Engine, method: str, tmp_path: Path
+) -> None:
+    spec = trial(engine, method=method)
+    straight = reports(engine, spec)
+    run = TrialRun(engine, spec)
+    run.advance()
+    run.save_checkpoint(tmp_path)
+    run.close()
+    torch.manual_seed(99)
+    resumed = TrialRun(engine, spec)
+    resumed.load_checkpoint(tmp_path)
+    last = resumed.advance()
+    resumed.close()
+    assert comparable(last) == comparable(straight[1])
+
+
+def test_rungs_and_fidelity(engine: Engine) -> None:
+    first, last = reports(engine, trial(engine))
+    assert (first.step, first.fidelity, first.last) == (5, 0.416667, False)
+    assert (last.step, last.fidelity, last.last) == (12, 1.0, True)
+    assert last.train_loss < first.train_loss
+    assert set(last.metrics) == {"accuracy"}
+
+
+def test_a_checkpoint_holds_no_base(engine: Engine, tmp_path: Path) -> None:
+    run = TrialRun(engine, trial(engine))
+    run.advance()
+    run.save_checkpoint(tmp_path)
+    run.close()
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    trainable = engine.spec.head_params + 2 * 2 * 2 * 64  # rank 2, two matrices, two layers
+    assert size < 4 * 3 * trainable + 40_000
+
+
+def test_a_higher_seed_is_another_run(engine: Engine) -> None:
+    spec = trial(engine)
+    fields = {name: getattr(spec, name) for name in TrialSpec.__dataclass_fields__}
+    other = TrialSpec(**{**fields, "seed": 1})
+    assert comparable(reports(engine, spec)[1]) != comparable(reports(engine, other)[1])
+
+
+def test_divergence_is_noticed(engine: Engine) -> None:
+    spec = trial(engine, method="full", training={"learning_rate": 1e30})
+    run = TrialRun(engine, spec)
+    with pytest.raises(DivergedError, match="loss is|not finite"):
+        for _ in spec.rungs:
+            run.advance()
+    run.close()
+
+
+def test_the_head_can_have_its_own_rate(engine: Engine) -> None:
+    spec = trial(engine, training={"learning_rate": 1e-3, "head_learning_rate": 5e-2})
+    run = TrialRun(engine, spec)
+    rates = {
+        id(p): group["initial_lr"] for group in run._optimizer.param_groups for p in group["params"]
+    }
+    for name, parameter in run._parameters.items():
+        assert rates[id(parameter)] == (5e-2 if "classifier" in name else 1e-3)
+    run.close()
+
+
+class _Recorded(Trainer):
+    """Hugging Face's trainer, fed with given batches, keeping its losses."""
+
+    batches: list[dict[str, torch.Tensor]]
+    losses: list[float]
+
+    def get_train_dataloader(self) -> list[dict[str, torch.Tensor]]:  # type: ignore[override]
+        return self.batches
+
+    def training_step(self, *args: object, **kwargs: object) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)  # type: ignore[arg-type]
+        self.losses.append(float(loss))
+        return loss
+
+
+def test_losses_are_those_of_the_hugging_face_trainer(engine: Engine, tmp_path: Path) -> None:
+    """Same configuration, seed, batches and schedule: the same loss at every step."""
+    spec = trial(engine, training={"learning_rate": 5e-3, "weight_decay": 0.0})
+    ours = TrialRun(engine, spec)
+    losses = ours._train_to(ours.total_steps)
+    ours.close()
+
+    split, training = engine.workload.train, spec.configuration.training
+    epochs = [epoch_batches(split, training.batch_size, 0, epoch) for epoch in (0, 1)]
+    batches = [split.batch(rows, engine.device) for epoch in epochs for rows in epoch]
+    torch.manual_seed(spec.seed)
+    engine.reset_head()
+    context = AttachContext(spec=engine.spec, total_steps=len(batches), seed=0)
+    attachment = attach(engine.base, spec.configuration, context)
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        learning_rate=training.learning_rate,
+        max_steps=len(batches),
+        warmup_steps=2,  # 0.1 of 12, rounded up
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+    )
+    random_state = torch.get_rng_state()
+    theirs = _Recorded(model=attachment.model, args=arguments, train_dataset=[0] * 96)
+    theirs.batches, theirs.losses = batches, []
+    torch.set_rng_state(random_state)  # the trainer seeds again; dropout goes on from the head
+    theirs.args.seed = spec.seed
+    theirs.train()
+    engine.restore(attachment.detach())
+    assert len(theirs.losses) == len(losses) == 12
+    assert theirs.losses == pytest.approx(losses, rel=1e-5)

@@ -1,0 +1,33 @@
+"""A tiny workload, and an engine for it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autopeft.methods.compose import read_configuration
+from autopeft.models.registry import resolve_model
+from autopeft.tasks.data import load_data
+from autopeft.tasks.task import find_task
+from autopeft.trials.engine import Engine, Workload
+from autopeft.trials.trial import TrialSpec
+
+
+def tiny_workload(model: Path, data: Path) -> Workload:
+    loaded = load_data(find_task("sst2"), data)
+    return Workload.prepare(resolve_model(str(model)), loaded, 16)
+
+
+def tiny_engine(model: Path, data: Path) -> Engine:
+    return Engine(tiny_workload(model, data), torch.device("cpu"))
+
+
+def trial(engine: Engine, number: int = 0, **changes: Any) -> TrialSpec:
+    """Return a trial of a method's defaults; `changes` go into its configuration."""
+    data = {"method": "lora", "rank": 2, "training": {"learning_rate": 1e-2}, **changes}
+    if data["method"] != "lora":
+        data.pop("rank")
+    configuration = read_configuration(data, engine.spec)
+    return TrialSpec(
+        number=number, configuration=configuration, rungs=(0.34, 1.0), epochs=2, seed=0
+    )
