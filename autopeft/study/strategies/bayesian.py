@@ -42,7 +42,7 @@ class BayesianStrategy:
     model: stopped trials inform it, candidates are judged at 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a search, wired in one place
         self,
         space: CandidateSpace,
         objectives: Sequence[Objective],

@@ -12,6 +12,10 @@ from botorch.posteriors import Posterior, TransformedPosterior
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from torch import Tensor
 
+#: Iterations of the fit. Nearly all fits end long before; one on a handful of noiseless points
+#: can go on for half a minute without getting better.
+MAX_ITERATIONS = 200
+
 
 def fit_quality(X: Tensor, y: Tensor) -> SingleTaskGP:
     """Fit a Matern-5/2 Gaussian process with BoTorch's dimension-scaled priors.
@@ -21,7 +25,10 @@ def fit_quality(X: Tensor, y: Tensor) -> SingleTaskGP:
         y: Qualities, shape (n, 1).
     """
     model = SingleTaskGP(X, y, outcome_transform=Standardize(m=1))
-    fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+    fit_gpytorch_mll(
+        ExactMarginalLogLikelihood(model.likelihood, model),
+        optimizer_kwargs={"options": {"maxiter": MAX_ITERATIONS}},
+    )
     return model
 
 

@@ -156,7 +156,7 @@ def test_a_hopeless_study_stops_with_the_first_reason(tmp_path: Path) -> None:
         source.finish(spec.number, failed)
     spec = source.next_trial()
     assert isinstance(spec, TrialSpec)
-    with pytest.raises(StudyError, match="first 3 trials all failed.*oom_gpu: CUDA out of memory"):
+    with pytest.raises(StudyError, match=r"first 3 trials all failed.*oom_gpu: CUDA out of memory"):
         source.finish(spec.number, failed)
     assert len(source.records) == 3
 

@@ -109,13 +109,10 @@ def test_a_foreign_storage(url: str) -> None:
 
 
 def test_a_folder_has_one_writer(tmp_path: Path) -> None:
-    with StudyFolder(tmp_path / "s"):
-        with (
-            pytest.raises(StudyError, match="Another search is writing"),
-            StudyFolder(tmp_path / "s"),
-        ):
-            pass
-    with StudyFolder(tmp_path / "s"):
+    first, second = StudyFolder(tmp_path / "s"), StudyFolder(tmp_path / "s")
+    with first, pytest.raises(StudyError, match="Another search is writing"):
+        second.__enter__()
+    with second:
         pass
 
 

@@ -91,9 +91,8 @@ def test_a_higher_seed_is_another_run(engine: Engine) -> None:
 def test_divergence_is_noticed(engine: Engine) -> None:
     spec = trial(engine, method="full", training={"learning_rate": 1e30})
     run = TrialRun(engine, spec)
-    with pytest.raises(DivergedError, match="loss is|not finite"):
-        for _ in spec.rungs:
-            run.advance()
+    with pytest.raises(DivergedError, match=r"loss is|not finite"):
+        run.advance()
     run.close()
 
 
