@@ -173,6 +173,10 @@ class _Bridge:
         self._source = source
         self.error: Exception | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its parts for its own resumption, which the study replaces."""
+        return {}
+
     def next_config(self) -> dict[str, Any] | NoTrial:
         if self.error is not None:
             return NoTrial.FINISHED
