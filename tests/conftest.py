@@ -10,11 +10,14 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 
+import autopeft
+from autopeft.api.result import SearchResult
 from tests.tiny import VOCABULARY, save_tiny_bert
 
 settings.register_profile("autopeft", max_examples=50, deadline=None, derandomize=True)
@@ -55,6 +58,28 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             lines.append(json.dumps({"sentence": " ".join(words), "label": label}))
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_model: Path, tiny_data: Path) -> dict[str, Any]:
+    """Settings of a search that takes seconds."""
+    return {
+        "task": "sst2",
+        "model": str(tiny_model),
+        "data": tiny_data,
+        "budget": "8%",
+        "epochs": 2.0,
+        "trials": 8,
+        "seed": 3,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_study(
+    tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> SearchResult:
+    """A finished search; tests read it and copy what they change."""
+    return autopeft.search(study=tmp_path_factory.mktemp("studies") / "tiny", **tiny_settings)
 
 
 @pytest.fixture

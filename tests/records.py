@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from autopeft.cost.cost import Cost
+from autopeft.report.summary import Summary
 from autopeft.space.configuration import Component, Configuration, TrainingParams
+from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.trials.trial import (
     RungReport,
     TrialRecord,
@@ -63,4 +65,25 @@ def record(
         result=None if status is None else TrialResult(status=status, seconds=3.0),
         quality_metric="accuracy",
         notes=changes.get("notes", {}),
+    )
+
+
+def summary(records: Sequence[TrialRecord], *names: str) -> Summary:
+    """Return a study of trials of one million base parameters, with a budget of 1 %."""
+    objectives = parse_objectives(",".join(names or ("quality", "params")))
+    best = {"quality": 1.0, "params": 100.0, "memory": 1e5}
+    worst = {"quality": 0.5, "params": 10_000.0, "memory": 1e7}
+    return Summary(
+        name="study",
+        task="task",
+        model="model",
+        metric="accuracy",
+        budget_text="1%",
+        budget_limit=10_000,
+        n_layers=2,
+        objectives=objectives,
+        reference=ReferencePoint.between(
+            objectives, [best[o.name] for o in objectives], [worst[o.name] for o in objectives]
+        ),
+        records=tuple(records),
     )

@@ -1,8 +1,8 @@
 """`run_search`: from a checked request to a study on disk, on the one straight way."""
 
-import logging
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ from autopeft.api.result import SearchResult, storage_url
 from autopeft.api.wiring import build_runner, build_strategy, build_tracker
 from autopeft.errors import RequestError, StudyError
 from autopeft.report.files import write_report
+from autopeft.report.tracking import MlflowTracker
 from autopeft.study.objective import ReferencePoint
 from autopeft.study.study import PointCosts, Study, StudyObserver
 from autopeft.trials.engine import Workload
 from autopeft.trials.folder import StudyFolder
-from autopeft.trials.ports import SystemClock
+from autopeft.trials.ports import Runner, SystemClock
 from autopeft.trials.store import TrialStore
-
-logger = logging.getLogger(__name__)
 
 STUDIES = Path("studies")
 
@@ -54,7 +53,12 @@ def run_search(
     with study_folder:
         study_id = uuid.uuid4().hex
         study_folder.create(manifest(problem, study_id, plan.reference), problem.space_text)
-        return _run(problem, study_folder, workload, observers)
+        try:
+            search = _prepare(problem, study_folder, workload, observers)
+        except BaseException:  # a storage that does not answer, say: nothing stays half-written
+            study_folder.discard()
+            raise
+        return _run(search, study_folder)
 
 
 def resume_search(
@@ -89,7 +93,16 @@ def resume_search(
         )
     workload = _workload(problem)
     with study_folder:
-        return _run(problem, study_folder, workload, observers)
+        return _run(_prepare(problem, study_folder, workload, observers), study_folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """A study with what runs it and what shows it."""
+
+    study: Study
+    runner: Runner
+    tracker: MlflowTracker
 
 
 def _workload(problem: Problem) -> Workload:
@@ -101,13 +114,14 @@ def _workload(problem: Problem) -> Workload:
     )
 
 
-def _run(
+def _prepare(
     problem: Problem, folder: StudyFolder, workload: Workload, observers: ObserverFactory
-) -> SearchResult:
+) -> _Search:
     recorded = folder.manifest()
-    plan = problem.plan()
     # The reference point of the first run stays, whatever a newer version would compute.
     reference = ReferencePoint.from_dict(recorded["reference"])
+    runner = build_runner(problem.request, workload, folder)
+    strategy = build_strategy(problem, reference)
     store = TrialStore(
         storage_url(folder, problem.request.storage),
         recorded["study_id"],
@@ -115,22 +129,31 @@ def _run(
         {o.name: o.direction for o in problem.objectives},
     )
     tracker = build_tracker(problem, folder, recorded)
+    tracker.catch_up(store.records)
     study = Study(
-        plan,
+        problem.plan(),
         PointCosts(configuration=problem.space.configuration, cost=problem.cost),
-        build_strategy(problem, reference),
+        strategy,
         store,
         SystemClock(),
         [tracker, *observers(problem, folder)],
     )
-    runner = build_runner(problem.request, workload, folder)
+    return _Search(study=study, runner=runner, tracker=tracker)
+
+
+def _run(search: _Search, folder: StudyFolder) -> SearchResult:
+    status = "FAILED"
     try:
-        runner.run(study)
+        search.runner.run(search.study)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
     finally:
         result = SearchResult(folder)
         files = write_report(result.summary, result.to_dict(), folder.report)
-        facts = {"folder": str(folder.path), "command": recorded["command"]}
-        tracker.close(result.summary, [*files, folder.space_file], facts)
+        facts = {"folder": str(folder.path), "command": result.manifest["command"]}
+        search.tracker.close(result.summary, [*files, folder.space_file], facts, status)
     return result
 
 

@@ -3,8 +3,8 @@
 import logging
 import string
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,9 @@ def local_place(studies: Path) -> TrackingPlace:
 class MlflowTracker:
     """Writes a study to MLflow; an observer of the study.
 
-    MLflow can be rebuilt from the study's own storage, so a tracking server that fails costs the
-    tracking, never the search: the first failure is logged and the tracker falls silent.
+    The study's own storage is the record, so a tracking server that fails costs the tracking,
+    never the search: the first failure is logged and the tracker falls silent. When the study is
+    resumed, what MLflow has missed is written then.
     """
 
     def __init__(self, place: TrackingPlace, study_id: str, name: str) -> None:
@@ -79,6 +80,12 @@ class MlflowTracker:
         self._n_layers = n_layers
         self._try(self._log_params, self._parent, params)
 
+    def catch_up(self, records: Sequence[TrialRecord]) -> None:
+        """Write the trials of a resumed study that MLflow does not know yet."""
+        for record in records:
+            if record.number not in self._runs:
+                self._try(self._write_all, record)
+
     def started(self, record: TrialRecord) -> None:
         """Begin the trial's run."""
         self._try(self._start, record)
@@ -91,15 +98,18 @@ class MlflowTracker:
         """End the trial's run."""
         self._try(self._finish, record)
 
-    def close(self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str]) -> None:
-        """Log the front and end the parent run.
+    def close(
+        self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str], status: str
+    ) -> None:
+        """Log the front and end the parent run, and the runs of trials that were interrupted.
 
         Args:
             summary: The study.
             artifacts: Files for the parent run.
             facts: Values for the note's template: `folder`, `command`.
+            status: MLflow's status of the search: `FINISHED`, `FAILED` or `KILLED`.
         """
-        self._try(self._close, summary, artifacts, facts)
+        self._try(self._close, summary, artifacts, facts, status)
 
     def _open(self) -> None:
         if self._place.artifacts is not None:
@@ -115,7 +125,9 @@ class MlflowTracker:
         else:
             self._experiment = found.experiment_id
         self._parent = self._find_runs().get(-1, "")
-        if not self._parent:
+        if self._parent:  # resumed
+            self._client.update_run(self._parent, status="RUNNING")
+        else:
             self._parent = self._create(self._name, -1, parent=None)
 
     def _find_runs(self) -> dict[int, str]:
@@ -141,6 +153,7 @@ class MlflowTracker:
 
     def _start(self, record: TrialRecord) -> None:
         if record.number in self._runs:  # resumed
+            self._client.update_run(self._runs[record.number], status="RUNNING")
             return
         configuration = record.spec.configuration
         name = f"{record.number:03d} {configuration.method}"
@@ -191,7 +204,16 @@ class MlflowTracker:
         # and its status tag tells the difference.
         self._client.set_terminated(run_id, "FAILED" if result.status.failed else "FINISHED")
 
-    def _close(self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str]) -> None:
+    def _write_all(self, record: TrialRecord) -> None:
+        self._start(record)
+        for n in range(len(record.reports)):
+            self._report(replace(record, reports=record.reports[: n + 1]))
+        if record.result is not None:
+            self._finish(record)
+
+    def _close(
+        self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str], status: str
+    ) -> None:
         best = summary.best()
         values: dict[str, float] = {
             "hypervolume": summary.hypervolume,
@@ -205,7 +227,10 @@ class MlflowTracker:
         self._client.set_tag(self._parent, "mlflow.note.content", _note(summary, facts))
         for path in artifacts:
             self._client.log_artifact(self._parent, str(path))
-        self._client.set_terminated(self._parent)
+        for record in summary.records:
+            if record.result is None and record.number in self._runs:
+                self._client.set_terminated(self._runs[record.number], "KILLED")
+        self._client.set_terminated(self._parent, status)
 
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         listed = [Param(k, str(v)[:6000]) for k, v in params.items() if v is not None]

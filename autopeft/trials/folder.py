@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -77,6 +78,10 @@ class StudyFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.space_file.write_text(space_text, encoding="utf-8")
         write_json(self.path / MANIFEST, {"schema_version": SCHEMA_VERSION, **manifest})
+
+    def discard(self) -> None:
+        """Remove the folder of a study that could not begin."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def manifest(self) -> dict[str, Any]:
         """Return what the study was asked.

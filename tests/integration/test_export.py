@@ -1,0 +1,77 @@
+"""What is exported gives the recorded quality again, in a process that has no autopeft."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autopeft
+from autopeft.api.result import SearchResult
+from autopeft.methods.registry import method_names
+
+pytestmark = pytest.mark.xdist_group("tiny_study")
+
+# Loads exports as a user would, with transformers and peft alone.
+EVALUATE = """
+import json, sys
+sys.modules["autopeft"] = None  # an import of it would fail
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+base, rows, max_length, *folders = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(base)
+rows = [json.loads(line) for line in open(rows)]
+columns = [c for c in ("sentence", "sentence1", "sentence2") if c in rows[0]]
+texts = [[row[c] for row in rows] for c in columns]
+labels = torch.tensor([row["label"] for row in rows])
+for folder in folders:
+    if "full" in folder.rsplit("/", 1)[-1]:
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
+        model = PeftModel.from_pretrained(model, folder)
+    inputs = tokenizer(*texts, truncation=True, max_length=int(max_length), padding=True,
+                       return_tensors="pt")
+    with torch.inference_mode():
+        found = model.eval()(**inputs).logits.argmax(-1)
+    print(json.dumps((found == labels).double().mean().item()))
+"""
+
+
+def reloaded(base: Path, rows: Path, max_length: int, *folders: Path) -> list[float]:
+    """Return the accuracy of exported folders, measured in a fresh process."""
+    arguments = [sys.executable, "-c", EVALUATE, base, rows, max_length, *folders]
+    done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_method_gives_its_quality_again(
+    tiny_model: Path, tiny_data: Path, tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    recorded, folders = [], []
+    for method in method_names():
+        budget = "100%" if method == "full" else "8%"
+        settings = {**tiny_settings, "trials": 1, "budget": budget, "fidelity": "none"}
+        result = autopeft.search(study=tmp_path / method, methods=(method,), **settings)
+        folders.append(result.export(tmp_path / f"out-{method}"))
+        recorded.append(result.best().quality)
+    again = reloaded(tiny_model, tiny_data / "validation.jsonl", 128, *folders)
+    assert again == pytest.approx(recorded, abs=1e-9)
+    assert max(again) > 0.6  # something was learned, so equality says something
+
+
+def test_predict_runs_as_the_message_says(tiny_study: SearchResult, tmp_path: Path) -> None:
+    folder = tiny_study.export(tmp_path / "mine", pick="smallest")
+    done = subprocess.run(
+        [sys.executable, str(folder / "predict.py"), "word1 word2 word3"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    label, score = done.stdout.split("\t")
+    assert label in {"negative", "positive"}
+    assert 0.5 <= float(score) <= 1.0

@@ -1,0 +1,120 @@
+"""Whole searches on a tiny model: what the parts promise holds when they work together."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autopeft
+from autopeft.api.result import SearchResult
+from autopeft.errors import StudyError
+from autopeft.trials.trial import TrialRecord, TrialStatus
+
+pytestmark = pytest.mark.xdist_group("tiny_study")
+
+
+def outcome(trials: list[TrialRecord]) -> list[dict[str, Any]]:
+    """Return all of a study's trials that does not depend on the clock."""
+    return [{k: v for k, v in t.to_dict().items() if k != "seconds"} for t in trials]
+
+
+def test_a_seed_fixes_the_search(
+    tiny_study: SearchResult, tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    again = autopeft.search(study=tmp_path / "s", **tiny_settings)
+    assert outcome(again.trials) == outcome(tiny_study.trials)
+    assert again.hypervolume == tiny_study.hypervolume
+
+
+def test_another_seed_is_another_search(
+    tiny_study: SearchResult, tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    other = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "seed": 4, "trials": 3})
+    assert outcome(other.trials) != outcome(tiny_study.trials[:3])
+
+
+def test_no_trial_is_over_budget_and_complete_ones_have_weights(tiny_study: SearchResult) -> None:
+    limit = tiny_study.summary.budget_limit
+    assert len(tiny_study.trials) == 8
+    for trial in tiny_study.trials:
+        assert trial.cost.adapter_params <= limit
+        has_weights = (tiny_study.folder.adapter(trial.number) / "head.safetensors").is_file() or (
+            tiny_study.folder.adapter(trial.number).is_dir()
+        )
+        assert has_weights is (trial.status is TrialStatus.COMPLETE)
+
+
+def test_nothing_but_safetensors_is_kept(tiny_study: SearchResult) -> None:
+    files = [p for p in tiny_study.folder.path.rglob("*") if p.is_file()]
+    assert any(p.suffix == ".safetensors" for p in files)
+    assert not [p for p in files if p.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"}]
+
+
+@pytest.mark.parametrize("strategy", ["random", "tpe", "nsga2"])
+def test_optunas_samplers(strategy: str, tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    result = autopeft.search(
+        study=tmp_path / "s", **{**tiny_settings, "trials": 4, "strategy": strategy}
+    )
+    assert len(result.trials) == 4
+    assert result.front
+
+
+def test_three_objectives(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    result = autopeft.search(
+        study=tmp_path / "s",
+        **{**tiny_settings, "trials": 8, "objectives": "quality,params,memory"},
+    )
+    assert [o.name for o in result.summary.objectives] == ["quality", "params", "memory"]
+    assert 0 < result.hypervolume < 1
+
+
+def test_own_data_without_a_task(tiny_model: Path, tmp_path: Path) -> None:
+    rows = ["review,stars"]
+    rows += [f"word{i % 30 + 30 * (i % 2)} word{i % 29},{1 + 4 * (i % 2)}" for i in range(60)]
+    (tmp_path / "reviews.csv").write_text("\n".join(rows) + "\n")
+    result = autopeft.search(
+        study=tmp_path / "s",
+        model=str(tiny_model),
+        data=tmp_path / "reviews.csv",
+        text_columns=("review",),
+        label_column="stars",
+        budget="8%",
+        trials=1,
+        epochs=1.0,
+        fidelity="none",
+    )
+    manifest = result.manifest
+    assert manifest["task"]["labels"] == ["1", "5"]
+    assert (manifest["task"]["train_rows"], manifest["task"]["eval_rows"]) == (48, 12)
+    assert result.best().status is TrialStatus.COMPLETE
+
+
+def test_more_trials_for_a_study(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    from autopeft.api.search import resume_search
+
+    first = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "trials": 2})
+    more = resume_search(tmp_path / "s", {"trials": 3})
+    assert outcome(more.trials[:2]) == outcome(first.trials)
+    assert len(more.trials) == 3
+
+
+def test_a_study_is_not_resumed_on_other_data(
+    tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    from autopeft.api.search import resume_search
+
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in Path(tiny_settings["data"]).iterdir():
+        (data / file.name).write_text(file.read_text())
+    autopeft.search(study=tmp_path / "s", **{**tiny_settings, "data": data, "trials": 1})
+    with (data / "train.jsonl").open("a") as file:
+        file.write('{"sentence": "word1", "label": 0}\n')
+    with pytest.raises(StudyError, match="data is not what the study was started with"):
+        resume_search(tmp_path / "s", {})
+
+
+def test_time_is_a_limit_too(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    result = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "time": "0.001s"})
+    assert result.trials == []
+    assert result.front == []

@@ -1,0 +1,81 @@
+"""The wheel is complete: it works from any folder, without the checkout."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    arguments = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [built] = folder.glob("*.whl")
+    return built
+
+
+def make_venv(folder: Path) -> Path:
+    """Make an empty virtual environment; return its Python."""
+    venv.create(folder, with_pip=True)
+    return folder / "bin" / "python"
+
+
+def call(*arguments: object, cwd: Path) -> str:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(a) for a in arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(180)
+def test_the_wheel_brings_its_data(wheel: Path, tmp_path: Path, tiny_model: Path) -> None:
+    python = make_venv(tmp_path / "venv")
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    call(*pip, wheel, cwd=tmp_path)
+    # The dependencies are lent by the environment of the tests; autopeft itself is not.
+    [packages] = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (packages / "lent.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    place = call(python, "-c", "import autopeft; print(autopeft.__file__)", cwd=tmp_path)
+    assert place.startswith(str(packages))
+    autopeft = tmp_path / "venv" / "bin" / "autopeft"
+    (tmp_path / "elsewhere").mkdir()
+    settings = ["--model", tiny_model, "--budget", "8%", "--trials", 1, "--train-rows", 32]
+    for space in ("default", "lora"):
+        found = call(
+            *(autopeft, "search", *settings, "--eval-rows", 32, "--space", space, "--json"),
+            *("--study", tmp_path / space),
+            cwd=tmp_path / "elsewhere",
+        )
+        assert json.loads(found)["trials"][0]["status"] == "complete"
+    call(autopeft, "export", tmp_path / "lora", "--to", "mine", cwd=tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "mine" / "predict.py").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_wheel_names_its_dependencies(wheel: Path, tmp_path: Path) -> None:
+    """Nothing is lent: pip installs what the wheel asks for."""
+    python = make_venv(tmp_path / "venv")
+    pip = [python, "-m", "pip", "install", "--quiet"]
+    call(*pip, "torch==2.13.0", cwd=tmp_path)
+    call(*pip, f"{wheel}[demo]", cwd=tmp_path)
+    autopeft = tmp_path / "venv" / "bin" / "autopeft"
+    settings = ["--trials", 1, "--train-rows", 64, "--eval-rows", 32, "--json"]
+    found = call(autopeft, "search", *settings, cwd=tmp_path)
+    assert json.loads(found)["trials"][0]["status"] == "complete"

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from autopeft.api.request import RESUMABLE, SearchRequest, seconds
+from autopeft.errors import RequestError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("30min", 1800), ("1h", 3600), ("1h30m", 5400)],
+)
+def test_times(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "30x", "-5m", "0", "0h", "m", "1.h"])
+def test_texts_that_are_no_times(text: str) -> None:
+    with pytest.raises(RequestError, match="time"):
+        SearchRequest.build(time=text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trials": 0}, "--trials"),
+        ({"epochs": -1.0}, "--epochs"),
+        ({"strategy": "grid"}, "--strategy"),
+        ({"fidelity": "hyperband"}, "--fidelity"),
+        ({"workers": 0}, "--workers"),
+        ({"seed": -1}, "--seed"),
+        ({"rank": 8}, "Unknown setting 'rank'"),
+        ({"text_columns": ("a",)}, "go together"),
+        ({"text_columns": ("a",), "label_column": "b"}, "--data"),
+        (
+            {"text_columns": ("a", "b", "c"), "label_column": "d", "data": "x.csv"},
+            "at most two",
+        ),
+        ({"runner": "local", "workers": 2}, "one trial at a time"),
+        ({"runner": "local", "ray_address": "auto"}, "--ray-address"),
+        ({"storage": "postgresql://me:secret@host/db"}, "PGPASSWORD"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        SearchRequest.build(**settings)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(RequestError, match=r"--trials.*; --epochs"):
+        SearchRequest.build(trials=0, epochs=0)
+
+
+def test_none_takes_the_default() -> None:
+    assert SearchRequest.build(task=None, trials=None) == SearchRequest()
+
+
+def test_a_request_survives_its_record() -> None:
+    request = SearchRequest.build(
+        data=Path("x.csv"), text_columns=("a",), label_column="b", methods=("lora",), time="1h"
+    )
+    assert SearchRequest.build(**request.model_dump(mode="json")) == request
+    assert SearchRequest.model_fields.keys() >= RESUMABLE

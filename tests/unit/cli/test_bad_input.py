@@ -1,0 +1,184 @@
+"""Bad input: one sentence, exit code 2, nothing written."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autopeft.trials.folder import StudyFolder
+from tests.command import run
+
+Arrange = Callable[[Path], list[object]]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def space(text: str) -> Arrange:
+    return lambda folder: ["--space", write(folder / "my.yaml", text)]
+
+
+def own(text: str, name: str = "own.csv") -> Arrange:
+    columns = ["--text-column", "text", "--label-column", "label"]
+    return lambda folder: ["--data", write(folder / name, text), *columns]
+
+
+def task(text: str) -> Arrange:
+    return lambda folder: ["--task", write(folder / "my.yaml", text)]
+
+
+def given(*arguments: object) -> Arrange:
+    return lambda _: list(arguments)
+
+
+ROWS = "\n".join(json.dumps({"text": f"t{i}", "label": i % 2}) for i in range(20))
+
+SEARCH: dict[str, tuple[Arrange, str]] = {
+    "unknown task": (given("--task", "rtee"), r"Unknown task 'rtee': did you mean rte"),
+    "unknown model": (given("--model", "minillm"), r"Unknown model 'minillm': did you mean minilm"),
+    "unknown method": (given("--methods", "lroa"), r"Unknown method 'lroa': did you mean lora"),
+    "unknown objective": (
+        given("--objectives", "quality,parms"),
+        r"Unknown objective 'parms': did you mean params",
+    ),
+    "one objective": (given("--objectives", "quality"), "at least one of 'params' and 'memory'"),
+    "unknown space": (given("--space", "defualt"), r"'defualt': did you mean default"),
+    "unknown strategy": (given("--strategy", "grid"), "--strategy"),
+    "budget of nothing": (given("--budget", "0"), "budget"),
+    "budget of zero percent": (given("--budget", "0%"), "budget"),
+    "budget over all": (given("--budget", "101%"), "budget"),
+    "budget in words": (given("--budget", "small"), "budget"),
+    "budget that nothing fits": (given("--budget", "3"), r"smallest configuration.*\d"),
+    "trials": (given("--trials", "0"), "--trials"),
+    "time": (given("--time", "soon"), "cannot read the time 'soon'"),
+    "no data": (given("--data", "nowhere"), "There is no file or folder 'nowhere'"),
+    "no network": (given("--task", "rte", "--model", "minilm"), r"network.*--data"),
+    "foreign model folder": (
+        lambda folder: ["--model", write(folder / "x.txt", "").parent],
+        r"config\.json",
+    ),
+    "malformed space": (space("a: [1,\n b: 2"), r"my\.yaml, line 2"),
+    "space with a wrong key": (space("schema_version: 1\nname: x\ncolour: red\n"), r"my\.yaml"),
+    "malformed task": (task("a: [1,\n b: 2"), r"my\.yaml, line 2"),
+    "task with a wrong key": (task("schema_version: 1\nname: x\n"), r"my\.yaml, key"),
+    "malformed lines": (
+        own('{"text": "a", "label": 0}\n{"text": ', "o.jsonl"),
+        r"o\.jsonl, line 2",
+    ),
+    "line that is no object": (own('{"text": "a", "label": 0}\n3', "o.jsonl"), r"o\.jsonl, line 2"),
+    "missing column": (own("body,label\na,0\nb,1\n"), r"column 'text' is missing.*body, label"),
+    "missing value": (own("text,label\na,0\nb,\n"), r"'label' has no value in row 2"),
+    "no rows": (own("text,label\n"), "no rows"),
+    "empty file": (own(""), r"own\.csv"),
+    "one class": (own("text,label\n" + "a,0\n" * 9), "same label"),
+    "unread format": (own("x", "own.xlsx"), "xlsx"),
+    "half of the columns": (given("--data", "x", "--text-column", "a"), "go together"),
+    "resume of nothing": (given("--resume"), "no study"),
+    "resume of a foreign folder": (given("--resume", "--study", "."), "holds no study"),
+    "foreign folder": (
+        lambda folder: ["--study", write(folder / "mine.txt", "").parent],
+        "not empty and holds no study",
+    ),
+    "storage that is none": (given("--storage", "nonsense"), "storage"),
+    "storage without a server": (
+        given("--storage", "postgresql+psycopg://u@127.0.0.1:9/x"),
+        r"postgres|storage",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEARCH)
+def test_search(
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tiny_settings: dict[str, Any],
+) -> None:
+    arrange, message = SEARCH[name]
+    arguments = arrange(tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    # What the case leaves open comes from a search that would run.
+    for option in ("task", "data", "model"):
+        own_data = "--text-column" in arguments
+        if f"--{option}" not in arguments and not (own_data and option == "task"):
+            arguments += [f"--{option}", tiny_settings[option]]
+    if name == "no network":
+        arguments = arguments[: arguments.index("--data")]
+    if "--resume" in arguments:
+        arguments = arguments[: arguments.index("--task")]
+    outcome = run(capsys, "search", *arguments)
+    assert outcome.code == 2, outcome
+    one_sentence(outcome.err, message)
+    assert outcome.out == ""
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+OTHERS: dict[str, tuple[list[object], str]] = {
+    "pareto without studies": (["pareto"], "no study"),
+    "pareto of a foreign folder": (["pareto", "."], "holds no study"),
+    "export without a place": (["export", "."], "--to"),
+    "export of a foreign folder": (["export", ".", "--to", "x"], "holds no study"),
+    "methods of an unknown model": (["methods", "--model", "minillm"], "did you mean minilm"),
+    "estimate without a file": (["estimate", "--config", "no.yaml"], "no configuration file"),
+    "ui without runs": (["ui"], "no runs"),
+    "unknown command": (["serach"], "No such command"),
+    "unknown format": (["doctor", "--format", "xml"], "xml"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_commands(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, message = OTHERS[name]
+    outcome = run(capsys, *arguments)
+    assert outcome.code == 2
+    assert message in " ".join(outcome.err.split())
+    assert outcome.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+ESTIMATES: dict[str, tuple[str, str]] = {
+    "malformed": ("a: [1,\n b: 2", r"c\.yaml, line 2"),
+    "no mapping": ("- 1", "mapping"),
+    "unknown method": ("method: lroa", "did you mean lora"),
+    "unknown parameter": ("method: lora\nrnk: 8", "rnk"),
+    "rank out of range": ("method: lora\nrank: 0", "rank"),
+    "unknown target": ("method: lora\ntargets: [attn.x]", r"attn\.x"),
+    "layer that is not there": ("method: lora\nlayers: [7]", "layer"),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_estimate(
+    name: str, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, message = ESTIMATES[name]
+    file = write(tmp_path / "c.yaml", text)
+    outcome = run(capsys, "estimate", "--model", tiny_model, "--config", file)
+    assert outcome.code == 2
+    one_sentence(outcome.err, message)
+    assert outcome.out == ""
+
+
+def test_a_second_search_of_the_same_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_settings: dict[str, Any]
+) -> None:
+    options = [x for k in ("task", "model", "data") for x in (f"--{k}", tiny_settings[k])]
+    folder = tmp_path / "s"
+    with StudyFolder(folder):
+        outcome = run(capsys, "search", *options, "--study", folder)
+    assert outcome.code == 2
+    one_sentence(outcome.err, "Another search is writing")
+
+
+def one_sentence(err: str, message: str) -> None:
+    """Check that stderr is one error that matches."""
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("Error: ")
+    assert "Traceback" not in err
+    assert re.search(message, lines[0])

@@ -1,0 +1,109 @@
+import ast
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autopeft.errors import StudyError
+from autopeft.export.folder import ExportFacts, export_trial
+from autopeft.models.registry import ModelReference
+from autopeft.trials.trial import TrialResult, TrialStatus
+from tests.records import record
+
+FACTS = ExportFacts(
+    reference=ModelReference(name="m", location="/somewhere/m", hub_id="org/m"),
+    task="rte",
+    about="Does a text entail a hypothesis?",
+    metric="accuracy",
+    labels=("yes", 'no "or" $never'),
+    max_length=64,
+    n_layers=2,
+    n_texts=2,
+    origin="rte",
+    fingerprint="0123456789abcdef",
+    train_rows=10,
+    eval_rows=5,
+    command="autopeft search --task rte",
+    versions={"torch": "2"},
+    front="| a |",
+    trials="1 complete",
+)
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": "/somewhere/m"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_the_folder_is_complete(tmp_path: Path, adapter: Path) -> None:
+    trial = record(3, [0.5, 0.61234], 100)
+    to = export_trial(trial, adapter, FACTS, tmp_path / "deep" / "out")
+    assert {p.name for p in to.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "configuration.yaml",
+        "README.md",
+        "predict.py",
+    }
+    # Other machines know the Hub's name, not this machine's folder.
+    config = json.loads((to / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "org/m"
+    configuration = yaml.safe_load((to / "configuration.yaml").read_text())
+    assert configuration == trial.spec.configuration.to_dict()
+    card = (to / "README.md").read_text()
+    assert "0.6123" in card
+    assert "autopeft search --task rte" in card
+    assert [p.name for p in to.parent.iterdir()] == ["out"]
+
+
+def test_the_script_holds_what_was_asked_and_is_valid(tmp_path: Path, adapter: Path) -> None:
+    to = export_trial(record(0, [0.5, 0.6], 100), adapter, FACTS, tmp_path / "out")
+    tree = ast.parse((to / "predict.py").read_text())
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in {"LABELS", "MAX_LENGTH", "LOCAL_BASE"}
+    }
+    assert values == {"LABELS": list(FACTS.labels), "MAX_LENGTH": 64, "LOCAL_BASE": "/somewhere/m"}
+
+
+FAILED = replace(record(1, [], 9), result=TrialResult(status=TrialStatus.NAN, reason="loss is nan"))
+
+
+@pytest.mark.parametrize(
+    ("trial", "message"),
+    [
+        (FAILED, "Trial 1 failed .nan.: loss is nan"),
+        (record(2, [0.5], 9, TrialStatus.STOPPED), "Trial 2 is stopped at 33 % of a training"),
+        (record(3, [0.5], 9, None), "Trial 3 is running"),
+    ],
+)
+def test_only_complete_trials(tmp_path: Path, adapter: Path, trial: object, message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        export_trial(trial, adapter, FACTS, tmp_path / "out")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(tmp_path: Path, adapter: Path) -> None:
+    trial, to = record(0, [0.5, 0.6], 100), tmp_path / "out"
+    to.mkdir()
+    (to / "mine.txt").write_text("mine")
+    with pytest.raises(StudyError, match="already exists and is not empty"):
+        export_trial(trial, adapter, FACTS, to)
+    assert [p.name for p in to.iterdir()] == ["mine.txt"]
+    (to / "mine.txt").unlink()
+    assert export_trial(trial, adapter, FACTS, to) == to  # an empty folder does
+
+
+def test_missing_weights(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="weights of trial 0 are missing"):
+        export_trial(record(0, [0.5, 0.6], 1), tmp_path / "gone", FACTS, tmp_path / "out")

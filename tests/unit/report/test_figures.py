@@ -1,0 +1,55 @@
+import pytest
+
+from autopeft.methods.registry import method_names
+from autopeft.report.figures import pareto_figure, pareto_picture
+from autopeft.report.theme import mark, theme
+from autopeft.trials.trial import TrialStatus
+from tests.records import record, summary
+
+TRIALS = [
+    record(0, [0.5, 0.60], 100),
+    record(1, [0.5, 0.70], 1_000, method="ia3"),
+    record(2, [0.5, 0.65], 2_000, method="ia3"),
+    record(3, [0.55], 50, TrialStatus.STOPPED, method="ia3"),
+    record(4, [], 10, TrialStatus.NAN),
+]
+
+
+def test_every_measured_trial_is_a_point_and_says_what_it_is() -> None:
+    figure = pareto_figure(summary(TRIALS))
+    points = {
+        (x, y): text
+        for trace in figure.data
+        if trace.mode == "markers"
+        for x, y, text in zip(trace.x, trace.y, trace.text, strict=True)
+    }
+    assert set(points) == {(100, 0.6), (1_000, 0.7), (2_000, 0.65), (50, 0.55)}
+    assert "trial 1: ia3" in points[1_000, 0.7]
+    assert "rank=2" in points[1_000, 0.7]
+
+
+def test_the_front_is_a_line_through_the_best() -> None:
+    [line] = [t for t in pareto_figure(summary(TRIALS)).data if t.mode == "lines"]
+    assert list(line.x) == [100, 1_000]
+    assert list(line.y) == [0.6, 0.7]
+
+
+def test_stopped_trials_look_different() -> None:
+    named = {t.name: t for t in pareto_figure(summary(TRIALS)).data}
+    assert named["ia3 (stopped)"].marker.symbol == "triangle-up-open"
+    assert named["ia3"].marker.symbol == "triangle-up"
+
+
+@pytest.mark.parametrize("trials", [TRIALS, TRIALS[:1], []])
+def test_the_picture_holds_front_and_budget(trials: list) -> None:
+    [axes] = pareto_picture(summary(trials)).axes
+    assert axes.get_xscale() == "log"
+    assert axes.get_ylabel() == "validation accuracy"
+    assert any(list(line.get_xdata()) == [10_000, 10_000] for line in axes.lines)
+
+
+def test_every_method_has_a_look_of_its_own() -> None:
+    looks = [mark(name) for name in method_names()]
+    assert len({look.color for look in looks}) == len(looks)
+    assert len({look.marker for look in looks}) == len(looks)
+    assert mark("of tomorrow").color == theme()["other"]["color"]

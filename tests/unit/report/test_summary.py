@@ -1,0 +1,99 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from autopeft.report.files import write_report
+from autopeft.report.markdown import front_table
+from autopeft.report.summary import to_csv
+from autopeft.trials.trial import TrialStatus
+from tests.records import record, summary
+
+TRIALS = [
+    record(0, [0.5, 0.60], 100),
+    record(1, [0.5, 0.70], 1_000),
+    record(2, [0.5, 0.71], 9_000),
+    record(3, [0.5, 0.65], 2_000),  # dominated by 1
+    record(4, [0.99], 50, TrialStatus.STOPPED),  # better and smaller, but never finished
+    record(5, [], 10, TrialStatus.NAN),
+    record(6, [0.4], 60, None),
+]
+
+
+def test_the_front_and_its_picks() -> None:
+    study = summary(TRIALS)
+    assert [r.number for r in study.front] == [0, 1, 2]
+    best, knee, smallest = study.best(), study.knee(), study.smallest()
+    assert best is TRIALS[2]
+    assert knee is TRIALS[1]
+    assert smallest is TRIALS[0]
+    assert [study.marks(r) for r in TRIALS[:4]] == ["smallest", "knee", "best", ""]
+    assert study.statuses() == "4 complete, 1 stopped, 1 nan, 1 running"
+
+
+def test_of_equal_qualities_the_cheaper_is_best() -> None:
+    study = summary([record(0, [0.5, 0.7], 900), record(1, [0.5, 0.7], 800)])
+    best = study.best()
+    assert best is not None
+    assert best.number == 1
+    assert [r.number for r in study.front] == [1]
+
+
+def test_the_smallest_is_by_parameters_whatever_the_objectives() -> None:
+    trials = [record(0, [0.5, 0.6], 500, memory=10), record(1, [0.5, 0.7], 100, memory=999)]
+    study = summary(trials, "quality", "memory")
+    smallest = study.smallest()
+    assert smallest is not None
+    assert smallest.number == 1
+
+
+def test_a_study_without_complete_trials() -> None:
+    study = summary([record(0, [], 10, TrialStatus.CRASH)])
+    assert study.front == []
+    assert (study.best(), study.knee(), study.smallest()) == (None, None, None)
+    assert study.hypervolume == 0.0
+    assert study.front_csv() == ""
+    assert summary([]).statuses() == "none"
+
+
+def test_hypervolume_grows_with_the_front_and_stays_below_one() -> None:
+    volumes = [summary(TRIALS[:n]).hypervolume for n in range(4)]
+    assert volumes[0] == 0.0
+    assert volumes == sorted(volumes)
+    assert len(set(volumes)) == 4
+    assert 0.0 < volumes[-1] < 1.0
+
+
+def test_csv_holds_every_row_and_column() -> None:
+    study = summary(TRIALS)
+    rows = list(csv.DictReader(io.StringIO(to_csv(study.rows(study.records)))))
+    assert [int(r["trial"]) for r in rows] == list(range(7))
+    assert rows[2]["accuracy"] == "0.71"
+    assert rows[2]["adapter_params"] == "9000"
+    assert rows[2]["share_of_base"] == "0.9%"
+    assert rows[5]["accuracy"] == ""
+
+
+def test_the_markdown_table_holds_the_front_alone() -> None:
+    lines = front_table(summary(TRIALS)).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["0", "1", "2"]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+@pytest.mark.parametrize("trials", [TRIALS, []])
+def test_the_report_has_four_files(tmp_path: Path, trials: list) -> None:
+    study = summary(trials)
+    data = {
+        "front": [r.number for r in study.front],
+        "trials": [r.to_dict() for r in study.records],
+    }
+    files = write_report(study, data, tmp_path)
+    assert {f.name for f in files} == {"front.csv", "front.json", "pareto.html", "pareto.png"}
+    written = json.loads((tmp_path / "front.json").read_text())
+    assert [t["number"] for t in written["trials"]] == data["front"]
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "pareto.html").read_text()
+    assert "adapter parameters" in page
+    assert 'src="http' not in page  # it opens without a network

@@ -1,0 +1,113 @@
+import logging
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from autopeft.report.tracking import EXPERIMENT, MlflowTracker, TrackingPlace, local_place
+from autopeft.trials.trial import TrialRecord, TrialStatus
+from tests.records import record, summary
+
+FACTS = {"folder": "studies/s", "command": "autopeft search"}
+
+
+def follow(tracker: MlflowTracker, trial: TrialRecord, qualities: list[float]) -> None:
+    """Tell a tracker the life of a trial."""
+    number, params = trial.number, trial.cost.adapter_params
+    tracker.started(record(number, [], params, None))
+    for rung in range(len(qualities)):
+        tracker.reported(record(number, qualities[: rung + 1], params, None))
+    if trial.result is not None:
+        tracker.finished(trial)
+
+
+def runs(place: TrackingPlace) -> list:
+    client = MlflowClient(place.uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    return sorted(
+        client.search_runs([experiment.experiment_id]),
+        key=lambda r: int(r.data.tags["autopeft.trial"]),
+    )
+
+
+def test_a_study_is_a_parent_with_nested_runs(tmp_path: Path) -> None:
+    place = local_place(tmp_path / "studies")
+    tracker = MlflowTracker(place, "id", "my-study")
+    tracker.describe_search({"task": "rte", "nothing": None}, 2)
+    trials = [
+        record(0, [0.5, 0.6], 100),
+        record(1, [0.4], 200, TrialStatus.STOPPED),
+        record(2, [], 300, TrialStatus.NAN),
+    ]
+    for trial, qualities in zip(trials, ([0.5, 0.6], [0.4], []), strict=True):
+        follow(tracker, trial, qualities)
+    artifact = tmp_path / "front.csv"
+    artifact.write_text("trial\n0\n")
+    tracker.close(summary(trials), [artifact], FACTS, "FINISHED")
+
+    parent, *nested = runs(place)
+    assert parent.info.run_name == "my-study"
+    assert parent.data.params == {"task": "rte"}
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best_quality"] == 0.6
+    assert "accuracy 0.6000" in parent.data.tags["mlflow.note.content"]
+    client = MlflowClient(place.uri)
+    assert [a.path for a in client.list_artifacts(parent.info.run_id)] == ["front.csv"]
+    assert {r.data.tags["mlflow.parentRunId"] for r in nested} == {parent.info.run_id}
+    assert [r.data.tags["status"] for r in nested] == ["complete", "stopped", "nan"]
+    assert [r.info.status for r in nested] == ["FINISHED", "FINISHED", "FAILED"]
+    assert nested[0].data.params["method"] == "lora"
+    assert nested[0].data.metrics["adapter_params"] == 100
+    history = client.get_metric_history(nested[0].info.run_id, "quality")
+    assert [(m.step, m.value) for m in history] == [(10, 0.5), (20, 0.6)]
+
+
+def test_a_resumed_study_goes_on_in_the_same_runs(tmp_path: Path) -> None:
+    place = local_place(tmp_path / "studies")
+    first = MlflowTracker(place, "id", "my-study")
+    first.describe_search({"task": "rte"}, 2)
+    follow(first, record(0, [0.5, 0.6], 100), [0.5, 0.6])
+    running = record(1, [0.5], 200, None)
+    follow(first, running, [0.5])
+    first.close(summary([record(0, [0.5, 0.6], 100), running]), [], FACTS, "KILLED")
+    assert [r.info.status for r in runs(place)] == ["KILLED", "FINISHED", "KILLED"]
+
+    second = MlflowTracker(place, "id", "my-study")
+    second.describe_search({"task": "rte"}, 2)
+    assert second.parent_run_id == first.parent_run_id
+    second.started(running)
+    assert [r.info.status for r in runs(place)] == ["RUNNING", "FINISHED", "RUNNING"]
+    done = record(1, [0.5, 0.7], 200)
+    second.reported(done)
+    second.finished(done)
+    second.close(summary([record(0, [0.5, 0.6], 100), done]), [], FACTS, "FINISHED")
+    assert [r.info.status for r in runs(place)] == ["FINISHED"] * 3
+
+
+def test_what_mlflow_has_missed_is_written_when_the_study_is_resumed(tmp_path: Path) -> None:
+    place = local_place(tmp_path / "studies")
+    trials = [record(0, [0.5, 0.6], 100), record(1, [0.4], 100, None)]
+    MlflowTracker(place, "id", "my-study").close(summary(trials), [], FACTS, "KILLED")
+    assert len(runs(place)) == 1  # neither trial was tracked
+    for _ in range(2):  # the second time there is nothing to do
+        MlflowTracker(place, "id", "my-study").catch_up(trials)
+        assert [r.info.status for r in runs(place)] == ["RUNNING", "FINISHED", "RUNNING"]
+    done = runs(place)[1]
+    history = MlflowClient(place.uri).get_metric_history(done.info.run_id, "quality")
+    assert [m.value for m in history] == [0.5, 0.6]
+
+
+def test_a_server_that_is_away_costs_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    place = TrackingPlace(uri="http://127.0.0.1:9", artifacts=None)
+    with caplog.at_level(logging.WARNING, logger="autopeft"):
+        tracker = MlflowTracker(place, "id", "my-study")
+        tracker.describe_search({"task": "rte"}, 2)
+        follow(tracker, record(0, [0.5, 0.6], 100), [0.5, 0.6])
+        tracker.close(summary([record(0, [0.5, 0.6], 100)]), [], FACTS, "FINISHED")
+    warnings = [r for r in caplog.records if r.name.startswith("autopeft")]
+    assert len(warnings) == 1
+    assert "the search goes on" in warnings[0].getMessage()
