@@ -26,13 +26,13 @@ class Stopwatch:
         self.first_start = 0.0
         self.last_end = 0.0
 
-    def started(self, record: TrialRecord) -> None:
+    def started(self, _: TrialRecord, /) -> None:
         self.first_start = self.first_start or time.perf_counter()
 
-    def reported(self, record: TrialRecord) -> None:
+    def reported(self, _: TrialRecord, /) -> None:
         pass
 
-    def finished(self, record: TrialRecord) -> None:
+    def finished(self, _: TrialRecord, /) -> None:
         self.last_end = time.perf_counter()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import autopeft
 from autopeft.api.result import SearchResult
+from autopeft.api.search import resume_search
 from autopeft.errors import StudyError
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
@@ -90,8 +91,6 @@ def test_own_data_without_a_task(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_more_trials_for_a_study(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
-    from autopeft.api.search import resume_search
-
     first = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "trials": 2})
     more = resume_search(tmp_path / "s", {"trials": 3})
     assert outcome(more.trials[:2]) == outcome(first.trials)
@@ -101,8 +100,6 @@ def test_more_trials_for_a_study(tiny_settings: dict[str, Any], tmp_path: Path) 
 def test_a_study_is_not_resumed_on_other_data(
     tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    from autopeft.api.search import resume_search
-
     data = tmp_path / "data"
     data.mkdir()
     for file in Path(tiny_settings["data"]).iterdir():

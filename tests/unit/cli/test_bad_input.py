@@ -1,6 +1,5 @@
 """Bad input: one sentence, exit code 2, nothing written."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +34,6 @@ def task(text: str) -> Arrange:
 def given(*arguments: object) -> Arrange:
     return lambda _: list(arguments)
 
-
-ROWS = "\n".join(json.dumps({"text": f"t{i}", "label": i % 2}) for i in range(20))
 
 SEARCH: dict[str, tuple[Arrange, str]] = {
     "unknown task": (given("--task", "rtee"), r"Unknown task 'rtee': did you mean rte"),
