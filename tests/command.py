@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -29,3 +30,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     captured = capsys.readouterr()
     return Outcome(code, captured.out, captured.err)
+
+
+def as_options(settings: dict[str, Any]) -> list[object]:
+    """Return the settings of a search as options of the command line."""
+    named = ((f"--{name.replace('_', '-')}", value) for name, value in settings.items())
+    return [part for pair in named for part in pair]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 import autopeft
@@ -24,6 +25,19 @@ settings.register_profile("autopeft", max_examples=50, deadline=None, derandomiz
 settings.load_profile("autopeft")
 torch.set_num_threads(1)
 
+
+def _take_one_core() -> None:
+    """Keep a test worker and its children on one core.
+
+    Two threads on two busy cores are many times slower than one for models as small as these.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+_take_one_core()
 SHARED = Path(__file__).parents[2] / "shared"
 
 
@@ -68,7 +82,8 @@ def tiny_settings(tiny_model: Path, tiny_data: Path) -> dict[str, Any]:
         "model": str(tiny_model),
         "data": tiny_data,
         "budget": "8%",
-        "epochs": 2.0,
+        "epochs": 6.0,
+        "head_learning_rate": 0.02,
         "trials": 8,
         "seed": 3,
     }
@@ -79,7 +94,14 @@ def tiny_study(
     tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> SearchResult:
     """A finished search; tests read it and copy what they change."""
-    return autopeft.search(study=tmp_path_factory.mktemp("studies") / "tiny", **tiny_settings)
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # one search for all workers
+    folder = shared / "studies" / "tiny"
+    with FileLock(shared / "tiny.lock"):
+        if folder.is_dir():
+            return SearchResult.open(folder)
+        return autopeft.search(study=folder, **tiny_settings)
 
 
 @pytest.fixture

@@ -47,8 +47,7 @@ def run_search(
     problem = resolve(request)
     plan = problem.plan()
     study_folder = StudyFolder(folder or _new_folder(problem))
-    if study_folder.exists:  # before the lock makes a folder
-        study_folder.create({}, "")
+    study_folder.check_free()  # before the lock makes a folder
     workload = _workload(problem)
     with study_folder:
         study_id = uuid.uuid4().hex

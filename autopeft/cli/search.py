@@ -1,5 +1,6 @@
 """`autopeft search`."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ def search_command(
     study: Path | None, settings: dict[str, Any], *, resume: bool, json_output: bool
 ) -> None:
     """Run or resume a search, then print its front."""
+    # A job scheduler's SIGTERM ends a search as cleanly as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     session = _Session(quiet=json_output)
     try:
         if resume:

@@ -7,6 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autopeft.methods.method import AttachContext, Attachment, MethodInfo, PeftMethod
+from autopeft.models.loading import quiet
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Component
 
@@ -60,7 +61,8 @@ class FullAttachment(Attachment):
         """Nothing beside the parameters."""
 
     def save(self, folder: Path) -> None:
-        self._model.save_pretrained(str(folder))
+        with quiet():
+            self._model.save_pretrained(str(folder))
 
     def detach(self) -> PreTrainedModel:
         with torch.no_grad():

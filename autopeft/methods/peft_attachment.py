@@ -80,6 +80,7 @@ class PeftAttachment(Attachment):
         self._peft_model.active_peft_config.rank_pattern = pattern or None
 
     def save(self, folder: Path) -> None:
+        _keep_a_rank(self._peft_model.active_peft_config)
         self._peft_model.save_pretrained(str(folder), safe_serialization=True)
         # peft drops a model card with empty sections; ours is written at export.
         (folder / "README.md").unlink(missing_ok=True)
@@ -96,6 +97,16 @@ class PeftAttachment(Attachment):
             del base.peft_config
         base.requires_grad_(requires_grad=False)
         return base
+
+
+def _keep_a_rank(config: PeftConfig) -> None:
+    """Let AdaLoRA keep one of the ranks, all zero, of a matrix that has lost every one.
+
+    peft writes what is left of each matrix, and refuses to write nothing.
+    """
+    for kept in (getattr(config, "rank_pattern", None) or {}).values():
+        if isinstance(kept, list) and not any(kept):
+            kept[0] = True
 
 
 def _put_back(model: nn.Module, name: str, original: nn.Module) -> None:

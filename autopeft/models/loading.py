@@ -98,7 +98,7 @@ def load_model(
     if getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = pad_token_id
     try:
-        with _quiet():
+        with quiet():
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 _location(reference),
                 config=config,
@@ -149,8 +149,8 @@ def tokenize(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide transformers' progress bar and its report of the new head, which is expected."""
+def quiet() -> Iterator[None]:
+    """Hide transformers' progress bars and its report of the new head, which is expected."""
     level, bar = (
         transformers_logging.get_verbosity(),
         transformers_logging.is_progress_bar_enabled(),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,13 +192,23 @@ def _split(task: TaskSpec, rows: list[Row], origin: str) -> Split:
 
 def _check_columns(task: TaskSpec, rows: list[Row], origin: str) -> None:
     for column in (*task.text_columns, task.label_column):
-        if any(row.get(column) is None for row in rows):
+        # A text may be empty, a label may not.
+        empty = (None, "") if column == task.label_column else (None,)
+        numbers = (i for i, row in enumerate(rows, start=1) if _value(row, column) in empty)
+        if (number := next(numbers, None)) is not None:
             present = column in rows[0]
-            number = next(i for i, row in enumerate(rows, start=1) if row.get(column) is None)
             where = f"has no value in row {number}" if present else "is missing"
             raise DataError(
                 f"{origin}: the column '{column}' {where}; the columns are {', '.join(rows[0])}."
             )
+
+
+def _value(row: Row, column: str) -> Any:
+    """Return a cell, `None` for what tables hold where there is nothing."""
+    value = row.get(column)
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value.strip() if isinstance(value, str) else value
 
 
 def _label(task: TaskSpec, value: Any, numbers: dict[str, int], place: str) -> float:

@@ -33,6 +33,7 @@ class StudyFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self._lock = FileLock(self.path / ".lock")
+        self._made: Path | None = None
 
     @property
     def database(self) -> Path:
@@ -62,8 +63,8 @@ class StudyFolder:
         """Return the folder of a complete trial's adapter."""
         return self.trial(number) / "adapter"
 
-    def create(self, manifest: Mapping[str, Any], space_text: str) -> None:
-        """Make the folder of a new study.
+    def check_free(self) -> None:
+        """Check that a new study can have this folder; nothing is written.
 
         Raises:
             StudyError: If the folder holds a study, or something else.
@@ -75,13 +76,21 @@ class StudyFolder:
             )
         if self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
             raise StudyError(f"'{self.path}' is not empty and holds no study: name another folder.")
+
+    def create(self, manifest: Mapping[str, Any], space_text: str) -> None:
+        """Write what a new study was asked; the folder is locked.
+
+        Raises:
+            StudyError: If the folder holds a study, or something else.
+        """
+        self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
         self.space_file.write_text(space_text, encoding="utf-8")
         write_json(self.path / MANIFEST, {"schema_version": SCHEMA_VERSION, **manifest})
 
     def discard(self) -> None:
-        """Remove the folder of a study that could not begin."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove what was made for a study that could not begin."""
+        shutil.rmtree(self._made or self.path, ignore_errors=True)
 
     def manifest(self) -> dict[str, Any]:
         """Return what the study was asked.
@@ -106,6 +115,8 @@ class StudyFolder:
             StudyError: If another search is writing to the study.
         """
         try:
+            missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            self._made = missing[-1] if missing else None
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout as error:

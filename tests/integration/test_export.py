@@ -12,8 +12,6 @@ import autopeft
 from autopeft.api.result import SearchResult
 from autopeft.methods.registry import method_names
 
-pytestmark = pytest.mark.xdist_group("tiny_study")
-
 # Loads exports as a user would, with transformers and peft alone.
 EVALUATE = """
 import json, sys

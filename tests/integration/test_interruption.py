@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from autopeft.api.result import SearchResult
+from tests.command import as_options
 from tests.integration.test_search import outcome
-
-pytestmark = pytest.mark.xdist_group("tiny_study")
 
 
 def command(*arguments: object) -> list[str]:
@@ -24,9 +23,8 @@ def begin(
     settings: dict[str, Any], folder: Path, until: str, *more: object
 ) -> subprocess.Popen[str]:
     """Start a search and return it when a line of its progress holds `until`."""
-    options = [x for name, value in settings.items() for x in (f"--{name}", value)]
     process = subprocess.Popen(
-        command("search", "--study", folder, *options, *more),
+        command("search", "--study", folder, *as_options(settings), *more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -15,7 +15,6 @@ from tests.integration.test_search import outcome
 
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.xdist_group("tiny_study"),
     pytest.mark.timeout(180),
     # Ray warns about its own future defaults and leaves sockets to the collector.
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning"),

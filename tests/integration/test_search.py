@@ -11,8 +11,6 @@ from autopeft.api.search import resume_search
 from autopeft.errors import StudyError
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
-pytestmark = pytest.mark.xdist_group("tiny_study")
-
 
 def outcome(trials: list[TrialRecord]) -> list[dict[str, Any]]:
     """Return all of a study's trials that does not depend on the clock."""
@@ -112,6 +110,6 @@ def test_a_study_is_not_resumed_on_other_data(
 
 
 def test_time_is_a_limit_too(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
-    result = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "time": "0.001s"})
+    result = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "time": "0.0000001s"})
     assert result.trials == []
     assert result.front == []

@@ -34,7 +34,7 @@ def test_texts_that_are_no_times(text: str) -> None:
         ({"text_columns": ("a",), "label_column": "b"}, "--data"),
         (
             {"text_columns": ("a", "b", "c"), "label_column": "d", "data": "x.csv"},
-            "at most two",
+            "[Aa]t most two",
         ),
         ({"runner": "local", "workers": 2}, "one trial at a time"),
         ({"runner": "local", "ray_address": "auto"}, "--ray-address"),

@@ -10,8 +10,6 @@ from autopeft.errors import RequestError, StudyError, UnknownNameError
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.trial import TrialStatus
 
-pytestmark = pytest.mark.xdist_group("tiny_study")
-
 
 def test_a_study_reopens_as_it_was(tiny_study: SearchResult) -> None:
     reopened = autopeft.open_study(tiny_study.folder.path)

@@ -52,7 +52,7 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
     "budget in words": (given("--budget", "small"), "budget"),
     "budget that nothing fits": (given("--budget", "3"), r"smallest configuration.*\d"),
     "trials": (given("--trials", "0"), "--trials"),
-    "time": (given("--time", "soon"), "cannot read the time 'soon'"),
+    "time": (given("--time", "soon"), "[Cc]annot read the time 'soon'"),
     "no data": (given("--data", "nowhere"), "There is no file or folder 'nowhere'"),
     "no network": (given("--task", "rte", "--model", "minilm"), r"network.*--data"),
     "foreign model folder": (
@@ -69,7 +69,7 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
     ),
     "line that is no object": (own('{"text": "a", "label": 0}\n3', "o.jsonl"), r"o\.jsonl, line 2"),
     "missing column": (own("body,label\na,0\nb,1\n"), r"column 'text' is missing.*body, label"),
-    "missing value": (own("text,label\na,0\nb,\n"), r"'label' has no value in row 2"),
+    "missing value": (own("text,label\na,0\nb, \nc,1\n"), r"'label' has no value in row 2"),
     "no rows": (own("text,label\n"), "no rows"),
     "empty file": (own(""), r"own\.csv"),
     "one class": (own("text,label\n" + "a,0\n" * 9), "same label"),

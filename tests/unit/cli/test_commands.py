@@ -12,15 +12,14 @@ import pytest
 import yaml
 
 from autopeft.api.result import SearchResult
-from tests.command import run
+from tests.command import as_options, run
 
-pytestmark = pytest.mark.xdist_group("tiny_study")
 COMMANDS = ("search", "plan", "pareto", "export", "methods", "estimate", "ui", "doctor")
 
 
 @pytest.fixture
 def options(tiny_settings: dict[str, Any]) -> list[object]:
-    return [x for name, value in tiny_settings.items() for x in (f"--{name}", value)]
+    return as_options(tiny_settings)
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
