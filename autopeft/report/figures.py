@@ -1,5 +1,6 @@
 """The Pareto front as an interactive figure (Plotly) and as a picture (Matplotlib)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def write_figures(summary: Summary, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     html, png = folder / "pareto.html", folder / "pareto.png"
     # The library travels inside the page: it opens without a network.
-    pareto_figure(summary).write_html(html, include_plotlyjs=True, full_html=True)
+    pareto_figure(summary).write_html(html, include_plotlyjs=True, default_height="97vh")
     pareto_picture(summary).savefig(png, dpi=150)
     return [html, png]
 
@@ -45,15 +46,21 @@ def pareto_figure(summary: Summary) -> go.Figure:
     )
     budget = theme()["budget"]
     figure.add_vline(
-        x=summary.budget_limit,
-        line={"color": budget["color"], "dash": budget["dash"]},
-        annotation_text=f"budget {summary.budget_text}",
-        annotation_position="top left",
+        x=summary.budget_limit, line={"color": budget["color"], "dash": budget["dash"]}
+    )
+    figure.add_annotation(
+        x=math.log10(summary.budget_limit),  # Plotly places texts by the logarithm, lines not
+        y=1.0,
+        yref="paper",
+        yanchor="bottom",
+        text=f"budget {summary.budget_text}",
+        font={"color": budget["color"]},
+        showarrow=False,
     )
     figure.update_layout(
         title=_title(summary),
         template="plotly_white",
-        xaxis={"type": "log", "title": "adapter parameters (log scale)", "minor": {"ticks": ""}},
+        xaxis={"type": "log", "title": "adapter parameters (log scale)", "dtick": "D2"},
         yaxis={"title": f"validation {summary.metric}"},
         legend={"title": "method"},
         hoverlabel={"align": "left"},
@@ -72,7 +79,7 @@ def pareto_picture(summary: Summary) -> Figure:
         stopped = [r for r in records if r.status is TrialStatus.STOPPED]
         common: dict[str, Any] = {"color": look.color, "marker": look.marker, "s": 46}
         axes.scatter(*_coordinates(complete), label=method, **common)
-        faint = theme()["dominated_opacity"]
+        faint = theme()["stopped_opacity"]
         axes.scatter(*_coordinates(stopped), alpha=faint, **{**common, "s": 20})
     x, y = _coordinates(summary.front)
     line = theme()["front"]
@@ -80,11 +87,13 @@ def pareto_picture(summary: Summary) -> Figure:
     axes.axvline(summary.budget_limit, color=theme()["budget"]["color"], linestyle=":")
     axes.annotate(
         f"budget {summary.budget_text}",
-        (summary.budget_limit, axes.get_ylim()[0]),
+        (summary.budget_limit, 1.0),
+        xycoords=("data", "axes fraction"),
         textcoords="offset points",
-        xytext=(-4, 6),
+        xytext=(-4, -6),
         rotation=90,
         ha="right",
+        va="top",
         color=theme()["budget"]["color"],
     )
     axes.set_xscale("log")
@@ -102,21 +111,20 @@ def _points(
 ) -> go.Scatter:
     look = mark(method)
     on_front = {r.number for r in summary.front}
-    opacity = [1.0 if r.number in on_front else theme()["dominated_opacity"] for r in records]
-    shown = [r for r in records if r.quality is not None]
+    sizes = theme()["sizes"]
+    size = [sizes["front" if r.number in on_front else "other"] for r in records]
     return go.Scatter(
-        x=[r.cost.adapter_params for r in shown],
-        y=[r.quality for r in shown],
+        x=[r.cost.adapter_params for r in records],
+        y=[r.quality for r in records],
         mode="markers",
         marker={
             "color": look.color,
             "symbol": look.symbol if complete else f"{look.symbol}-open",
-            "size": 11 if complete else 8,
-            "opacity": opacity,
+            "size": size,
         },
         name=method if complete else f"{method} (stopped)",
         legendgroup=method,
-        text=[_hover(summary, r) for r in shown],
+        text=[_hover(summary, r) for r in records],
         hovertemplate="%{text}<extra></extra>",
     )
 

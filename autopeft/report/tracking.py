@@ -121,7 +121,9 @@ class MlflowTracker:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         location = self._place.artifacts.as_uri() if self._place.artifacts else None
         if found is None:
-            self._experiment = self._client.create_experiment(EXPERIMENT, location)
+            # The kind decides which of MLflow's two faces opens: model training, not GenAI.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            self._experiment = self._client.create_experiment(EXPERIMENT, location, tags=kind)
         else:
             self._experiment = found.experiment_id
         self._parent = self._find_runs().get(-1, "")
@@ -144,7 +146,12 @@ class MlflowTracker:
                 return self._runs
 
     def _create(self, name: str, number: int, parent: str | None) -> str:
-        tags = {_STUDY_TAG: self._study_id, _NUMBER_TAG: str(number)}
+        tags = {
+            _STUDY_TAG: self._study_id,
+            _NUMBER_TAG: str(number),
+            "mlflow.source.name": "autopeft search",
+            "mlflow.source.type": "LOCAL",
+        }
         if parent:
             tags["mlflow.parentRunId"] = parent
         run = self._client.create_run(self._experiment, run_name=name, tags=tags)
