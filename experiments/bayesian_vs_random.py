@@ -105,7 +105,8 @@ def main() -> None:
     print(f"mean hypervolume: {means}")
     print(f"bayesian / random: {means['bayesian'] / means['random']:.3f}")
     if options.to:
-        options.to.write_text(json.dumps({"settings": str(options), "runs": runs}, indent=1) + "\n")
+        asked = {name: getattr(options, name) for name in ("seeds", "trials", "rows", "jobs")}
+        options.to.write_text(json.dumps({"settings": asked, "runs": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

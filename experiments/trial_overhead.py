@@ -38,7 +38,9 @@ class Stopwatch:
 
 def measure(runner: str, strategy: str, trials: int) -> dict[str, Any]:
     watch = Stopwatch()
-    request = SearchRequest.build(runner=runner, strategy=strategy, trials=trials, workers=1)
+    request = SearchRequest.build(
+        runner=runner, strategy=strategy, trials=trials, workers=1, train_rows=600, eval_rows=400
+    )
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         result = run_search(request, Path(folder) / "studies" / "s", lambda *_: [watch])
