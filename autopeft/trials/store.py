@@ -194,7 +194,8 @@ def _open(url: str) -> BaseStorage:
     try:
         return RDBStorage(url)
     except Exception as error:
-        raise StudyError(f"Cannot open the study's storage: {error}") from error
+        reason = str(error).strip().splitlines()[0]
+        raise StudyError(f"Cannot open the study's storage: {reason}") from error
 
 
 def _now() -> Any:
