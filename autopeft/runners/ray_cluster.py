@@ -6,10 +6,7 @@ Tune writes to disk is scratch. The actors are reused: the base model is loaded 
 
 import json
 import logging
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from autopeft.runners.ray_connection import cluster, connect
 from autopeft.space.configuration import Configuration
 from autopeft.trials.engine import Engine, Workload, available_cores, pick_device, set_threads
 from autopeft.trials.evaluate import TrialExecution
@@ -27,14 +25,6 @@ from autopeft.trials.ports import Decision, NoTrial, TrialSource
 from autopeft.trials.trial import RungReport, TrialResult, TrialSpec, TrialStatus
 
 logger = logging.getLogger(__name__)
-
-_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard copies of results
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the search
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 
 
 class RayRunner:
@@ -50,15 +40,23 @@ class RayRunner:
             folder: The study's folder; on a cluster of several machines it must be shared.
             workers: Trials at a time.
             address: Address of a running cluster; `None` starts Ray on this machine.
+
+        Raises:
+            RequestError: If no cluster answers at the address.
         """
         self._workload = workload
         self._folder = folder
         self._workers = workers
         self._address = address
+        if address is not None:
+            connect(address, workers)  # before anything is written
 
     def run(self, source: TrialSource) -> None:
         """Run trials until the source has no more; Ray is started and shut down here."""
-        with self._cluster(), tempfile.TemporaryDirectory(prefix="autopeft-ray-") as scratch:
+        with (
+            cluster(self._address, self._workers),
+            tempfile.TemporaryDirectory(prefix="autopeft-ray-") as scratch,
+        ):
             bridge = _Bridge(source)
             trainable = tune.with_parameters(
                 TrialActor,
@@ -93,26 +91,6 @@ class RayRunner:
         gpus = float(ray.cluster_resources().get("GPU", 0.0))
         cpus = 1 if self._address else max(1, available_cores() // self._workers)
         return {"cpu": cpus, "gpu": min(1.0, gpus / self._workers)}
-
-    @contextmanager
-    def _cluster(self) -> Iterator[None]:
-        before = {name: os.environ.get(name) for name in _SETTINGS}
-        os.environ.update(_SETTINGS)
-        options: dict[str, Any] = {"address": self._address}
-        if self._address is None:
-            # More workers than cores share them; Ray would wait for cores that never come.
-            cores = max(available_cores(), self._workers)
-            options = {"num_cpus": cores, "include_dashboard": False}
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-            yield
-        finally:
-            ray.shutdown()
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
 
 
 class TrialActor(tune.Trainable):

@@ -81,6 +81,10 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         lambda folder: ["--study", write(folder / "mine.txt", "").parent],
         "not empty and holds no study",
     ),
+    "a Ray address where nobody is": (
+        given("--ray-address", "127.0.0.1:9"),
+        "No Ray cluster answers at '127.0.0.1:9'",
+    ),
     "storage that is none": (given("--storage", "nonsense"), "storage"),
     "storage without a server": (
         given("--storage", "postgresql+psycopg://u@127.0.0.1:9/x"),
