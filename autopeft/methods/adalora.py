@@ -3,29 +3,20 @@
 import math
 
 from peft import AdaLoraConfig
-from transformers import PreTrainedModel
 
+from autopeft.methods.library import LibraryMethod, common, transposed
 from autopeft.methods.method import (
     AttachContext,
-    Attachment,
     MethodInfo,
-    MethodParameter,
-    PeftMethod,
+    float_parameter,
+    int_parameter,
 )
-from autopeft.methods.peft_attachment import (
-    TASK_TYPE,
-    PeftAttachment,
-    head_modules,
-    module_names,
-    needs_transpose,
-)
-from autopeft.models.spec import ModelSpec
+from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
-from autopeft.space.hyperparameter import FloatRange, IntRange
 from autopeft.space.targets import GROUPS
 
 
-class AdaLora(PeftMethod):
+class AdaLora(LibraryMethod):
     """W' = W + s P diag(e) Q; the least important of all e are set to zero during training.
 
     `rank` is the starting rank of every matrix, `density` the share of all ranks that is left at
@@ -42,16 +33,8 @@ class AdaLora(PeftMethod):
         kinds=GROUPS["linear"],
         module_types=("linear", "conv1d"),
         parameters=(
-            MethodParameter(
-                domain=IntRange(name="rank", field="rank", low=2, high=256, log=True),
-                default=12,
-                about="starting rank of each matrix",
-            ),
-            MethodParameter(
-                domain=FloatRange(name="density", field="density", low=0.05, high=1.0),
-                default=0.67,
-                about="share of the ranks that is left at the end",
-            ),
+            int_parameter("rank", 2, 256, 12, "starting rank of each matrix", log=True),
+            float_parameter("density", 0.05, 1.0, 0.67, "share of the ranks left at the end"),
         ),
         mergeable=True,
     )
@@ -61,16 +44,14 @@ class AdaLora(PeftMethod):
         modules = self.info.select(component, spec)
         return sum(rank * (m.in_features + m.out_features + 1) for m in modules)
 
-    def attach(
-        self, model: PreTrainedModel, component: Component, context: AttachContext
-    ) -> Attachment:
-        modules = self.info.select(component, context.spec)
+    def config(
+        self, component: Component, modules: list[ModuleSpec], context: AttachContext
+    ) -> AdaLoraConfig:
         rank = int(component.param("rank"))
         # peft takes the k-th smallest score with k = ranks to prune, so k = 0 is an error.
         final = min(max(round(float(component.param("density")) * rank), 1), rank - 1)
         steps = max(context.total_steps, 4)
-        config = AdaLoraConfig(
-            task_type=TASK_TYPE,
+        return AdaLoraConfig(
             init_r=rank,
             target_r=final,
             lora_alpha=2 * rank,
@@ -80,8 +61,6 @@ class AdaLora(PeftMethod):
             tfinal=math.ceil(0.3 * steps),
             deltaT=max(1, steps // 50),
             total_step=steps,
-            target_modules=module_names(modules),
-            modules_to_save=head_modules(context),
-            fan_in_fan_out=needs_transpose(modules),
+            **common(modules, context),
+            **transposed(modules),
         )
-        return PeftAttachment(model, config)

@@ -1,21 +1,15 @@
 """BitFit (Ben Zaken et al. 2021, arXiv 2106.10199) on the linear modules, through peft's BEFT."""
 
 from peft import BeftConfig
-from transformers import PreTrainedModel
 
-from autopeft.methods.method import AttachContext, Attachment, MethodInfo, PeftMethod
-from autopeft.methods.peft_attachment import (
-    TASK_TYPE,
-    PeftAttachment,
-    head_modules,
-    module_names,
-)
-from autopeft.models.spec import ModelSpec
+from autopeft.methods.library import LibraryMethod, common
+from autopeft.methods.method import AttachContext, MethodInfo
+from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
 
-class BitFit(PeftMethod):
+class BitFit(LibraryMethod):
     """y = W x + (b + d), with d zero at the start: training d is training the bias b.
 
     The norms' biases are left out: within the layers, a shift of a norm's output can be written
@@ -38,13 +32,10 @@ class BitFit(PeftMethod):
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         return sum(m.out_features for m in self.info.select(component, spec))
 
-    def attach(
-        self, model: PreTrainedModel, component: Component, context: AttachContext
-    ) -> Attachment:
-        modules = self.info.select(component, context.spec)
-        config = BeftConfig(
-            task_type=TASK_TYPE,
-            target_modules=module_names(modules),
-            modules_to_save=head_modules(context),
-        )
-        return PeftAttachment(model, config)
+    def config(
+        self,
+        component: Component,  # noqa: ARG002 - no hyperparameters
+        modules: list[ModuleSpec],
+        context: AttachContext,
+    ) -> BeftConfig:
+        return BeftConfig(**common(modules, context))

@@ -1,22 +1,15 @@
 """(IA)3 (Liu et al. 2022, arXiv 2205.05638): learned scales on activations."""
 
 from peft import IA3Config
-from transformers import PreTrainedModel
 
-from autopeft.methods.method import AttachContext, Attachment, MethodInfo, PeftMethod
-from autopeft.methods.peft_attachment import (
-    TASK_TYPE,
-    PeftAttachment,
-    head_modules,
-    module_names,
-    needs_transpose,
-)
+from autopeft.methods.library import LibraryMethod, common, transposed
+from autopeft.methods.method import AttachContext, MethodInfo
 from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
 
-class Ia3(PeftMethod):
+class Ia3(LibraryMethod):
     """y = l * (W x + b), with l all ones at the start; for `mlp.down` the input is scaled."""
 
     info = MethodInfo(
@@ -37,18 +30,17 @@ class Ia3(PeftMethod):
             for m in self.info.select(component, spec)
         )
 
-    def attach(
-        self, model: PreTrainedModel, component: Component, context: AttachContext
-    ) -> Attachment:
-        modules = self.info.select(component, context.spec)
-        config = IA3Config(
-            task_type=TASK_TYPE,
-            target_modules=module_names(modules),
-            feedforward_modules=module_names([m for m in modules if _scales_input(m)]),
-            modules_to_save=head_modules(context),
-            fan_in_fan_out=needs_transpose(modules),
+    def config(
+        self,
+        component: Component,  # noqa: ARG002 - no hyperparameters
+        modules: list[ModuleSpec],
+        context: AttachContext,
+    ) -> IA3Config:
+        return IA3Config(
+            feedforward_modules=[m.name for m in modules if _scales_input(m)],
+            **common(modules, context),
+            **transposed(modules),
         )
-        return PeftAttachment(model, config)
 
 
 def _scales_input(module: ModuleSpec) -> bool:

@@ -1,21 +1,15 @@
 """LayerNorm tuning (Zhao et al. 2023, arXiv 2312.11420): the norms' own weights train."""
 
 from peft import LNTuningConfig
-from transformers import PreTrainedModel
 
-from autopeft.methods.method import AttachContext, Attachment, MethodInfo, PeftMethod
-from autopeft.methods.peft_attachment import (
-    TASK_TYPE,
-    PeftAttachment,
-    head_modules,
-    module_names,
-)
-from autopeft.models.spec import ModelSpec
+from autopeft.methods.library import LibraryMethod, common
+from autopeft.methods.method import AttachContext, MethodInfo
+from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
 
-class LnTuning(PeftMethod):
+class LnTuning(LibraryMethod):
     """Weights and biases of the chosen normalisations."""
 
     info = MethodInfo(
@@ -33,13 +27,10 @@ class LnTuning(PeftMethod):
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         return sum(m.n_parameters for m in self.info.select(component, spec))
 
-    def attach(
-        self, model: PreTrainedModel, component: Component, context: AttachContext
-    ) -> Attachment:
-        modules = self.info.select(component, context.spec)
-        config = LNTuningConfig(
-            task_type=TASK_TYPE,
-            target_modules=module_names(modules),
-            modules_to_save=head_modules(context),
-        )
-        return PeftAttachment(model, config)
+    def config(
+        self,
+        component: Component,  # noqa: ARG002 - no hyperparameters
+        modules: list[ModuleSpec],
+        context: AttachContext,
+    ) -> LNTuningConfig:
+        return LNTuningConfig(**common(modules, context))

@@ -1,29 +1,33 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685) with its rsLoRA and DoRA variants."""
+"""LoRA (Hu et al. 2021, arXiv 2106.09685): its variants and initialisations."""
+
+from typing import Any
 
 from peft import LoraConfig
-from transformers import PreTrainedModel
 
+from autopeft.methods.library import LibraryMethod, common, transposed
 from autopeft.methods.method import (
     AttachContext,
-    Attachment,
     MethodInfo,
-    MethodParameter,
-    PeftMethod,
+    choice_parameter,
+    float_parameter,
+    int_parameter,
 )
-from autopeft.methods.peft_attachment import (
-    TASK_TYPE,
-    PeftAttachment,
-    head_modules,
-    module_names,
-    needs_transpose,
-)
-from autopeft.models.spec import ModelSpec
+from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
-from autopeft.space.hyperparameter import Choice, FloatRange, IntRange
 from autopeft.space.targets import GROUPS
 
+#: What peft calls the initialisations. With PiSSA (arXiv 2404.02948) and OLoRA (2406.01775) the
+#: factors start in the directions of W, and W gives up what they hold; MiCA freezes A.
+_INITS: dict[str, Any] = {
+    "default": True,
+    "gaussian": "gaussian",
+    "pissa": "pissa",
+    "olora": "olora",
+    "mica": "mica",
+}
 
-class Lora(PeftMethod):
+
+class Lora(LibraryMethod):
     """W' = W + s B A, with A of shape (r, n) and B of shape (m, r), B zero at the start.
 
     s = alpha / r; rsLoRA (arXiv 2312.03732) takes alpha / sqrt(r); DoRA (arXiv 2402.09353) also
@@ -39,55 +43,39 @@ class Lora(PeftMethod):
         kinds=GROUPS["linear"],
         module_types=("linear", "conv1d"),
         parameters=(
-            MethodParameter(
-                domain=IntRange(name="rank", field="rank", low=1, high=256, log=True),
-                default=8,
-                about="inner size r of the update",
-            ),
-            MethodParameter(
-                domain=Choice(name="variant", field="variant", choices=("plain", "rslora", "dora")),
-                default="plain",
-                about="scaling and parametrisation",
-            ),
-            MethodParameter(
-                domain=FloatRange(
-                    name="alpha_over_rank", field="alpha_over_rank", low=0.25, high=16.0, log=True
-                ),
-                default=2.0,
-                about="alpha as a multiple of the rank",
-            ),
-            MethodParameter(
-                domain=FloatRange(name="dropout", field="dropout", low=0.0, high=0.5),
-                default=0.0,
-                about="dropout on the input of the update",
-            ),
+            int_parameter("rank", 1, 256, 8, "inner size r of the update", log=True),
+            choice_parameter("variant", ("plain", "rslora", "dora"), "plain", "scaling and form"),
+            choice_parameter("init", tuple(_INITS), "default", "how A and B start"),
+            float_parameter("alpha_over_rank", 0.25, 16.0, 2.0, "alpha by rank", log=True),
+            float_parameter("dropout", 0.0, 0.5, 0.0, "dropout on the input of the update"),
         ),
         mergeable=True,
     )
 
+    def changes_base(self, component: Component) -> bool:
+        return component.param("init") in {"pissa", "olora"}
+
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         rank = int(component.param("rank"))
         modules = self.info.select(component, spec)
-        total = sum(rank * (m.in_features + m.out_features) for m in modules)
+        frozen = component.param("init") == "mica"
+        total = sum(rank * (m.out_features + (0 if frozen else m.in_features)) for m in modules)
         if component.param("variant") == "dora":
             total += sum(m.out_features for m in modules)
         return total
 
-    def attach(
-        self, model: PreTrainedModel, component: Component, context: AttachContext
-    ) -> Attachment:
-        modules = self.info.select(component, context.spec)
+    def config(
+        self, component: Component, modules: list[ModuleSpec], context: AttachContext
+    ) -> LoraConfig:
         rank = int(component.param("rank"))
-        config = LoraConfig(
-            task_type=TASK_TYPE,
+        return LoraConfig(
             r=rank,
             # peft declares an int and takes any number.
             lora_alpha=float(component.param("alpha_over_rank")) * rank,  # type: ignore[arg-type]
             lora_dropout=float(component.param("dropout")),
+            init_lora_weights=_INITS[str(component.param("init"))],
             use_rslora=component.param("variant") == "rslora",
             use_dora=component.param("variant") == "dora",
-            target_modules=module_names(modules),
-            modules_to_save=head_modules(context),
-            fan_in_fan_out=needs_transpose(modules),
+            **common(modules, context),
+            **transposed(modules),
         )
-        return PeftAttachment(model, config)

@@ -11,7 +11,13 @@ from transformers import PreTrainedModel
 
 from autopeft.models.spec import ModelSpec, ModuleSpec, ModuleType
 from autopeft.space.configuration import Component, Value
-from autopeft.space.hyperparameter import Hyperparameter
+from autopeft.space.hyperparameter import Choice, FloatRange, Hyperparameter, IntRange
+
+#: Families, in the order in which methods are listed.
+FAMILIES = (
+    *("low-rank", "shared-basis", "orthogonal", "spectral", "scaling", "selective", "sparse"),
+    "full",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +35,37 @@ class MethodParameter:
     about: str
 
 
+def int_parameter(
+    name: str, low: int, high: int, default: int, about: str, *, log: bool = False
+) -> MethodParameter:
+    """Return an integer hyperparameter."""
+    domain = IntRange(name=name, field=name, low=low, high=high, log=log)
+    return MethodParameter(domain=domain, default=default, about=about)
+
+
+def float_parameter(
+    name: str, low: float, high: float, default: float, about: str, *, log: bool = False
+) -> MethodParameter:
+    """Return a continuous hyperparameter."""
+    domain = FloatRange(name=name, field=name, low=low, high=high, log=log)
+    return MethodParameter(domain=domain, default=default, about=about)
+
+
+def choice_parameter(
+    name: str, choices: tuple[Value, ...], default: Value, about: str
+) -> MethodParameter:
+    """Return a categorical hyperparameter."""
+    domain = Choice(name=name, field=name, choices=choices)
+    return MethodParameter(domain=domain, default=default, about=about)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodInfo:
     """What a user can know of a method without a model.
 
     Attributes:
         name: Registered name.
-        family: Kind of method: low-rank, scaling, selective, sparse or full.
+        family: Kind of method, one of `FAMILIES`.
         about: One line for the user.
         default_learning_rate: Peak learning rate that the searched multiple scales.
         default_targets: Targets when a configuration file leaves them out.

@@ -1,7 +1,8 @@
-"""Attaching methods of the library `peft`: shared by every method file that uses it."""
+"""A method of the library `peft` attached to a model, and the way back."""
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,32 +13,25 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.method import AttachContext, Attachment
-from autopeft.models.spec import ModuleSpec
+from autopeft.methods.method import Attachment
 
 logger = logging.getLogger(__name__)
-TASK_TYPE = "SEQ_CLS"
-
-
-def module_names(modules: list[ModuleSpec]) -> list[str]:
-    """Return full module paths, which peft matches exactly: layers and kinds in one list."""
-    return [module.name for module in modules]
-
-
-def needs_transpose(modules: list[ModuleSpec]) -> bool:
-    """Tell whether peft's `fan_in_fan_out` must be set (GPT-2's Conv1D)."""
-    return any(module.type == "conv1d" for module in modules)
-
-
-def head_modules(context: AttachContext) -> list[str]:
-    """Return the modules that train beside the adapter and are saved with it."""
-    return list(context.spec.head_modules)
 
 
 class PeftAttachment(Attachment):
     """A method of the library `peft`, attached to a model."""
 
-    def __init__(self, model: PreTrainedModel, config: PeftConfig) -> None:
+    def __init__(
+        self, model: PreTrainedModel, config: PeftConfig, keep: Sequence[str] = ()
+    ) -> None:
+        """Attach.
+
+        Args:
+            model: The base model, frozen.
+            config: The library's config.
+            keep: Names of modules whose weights the attachment changes, to be put back.
+        """
+        self._kept = {name: model.get_submodule(name).weight.detach().clone() for name in keep}
         with warnings.catch_warnings():
             # peft warns that the same head is named twice; naming it is deliberate.
             warnings.simplefilter("ignore")
@@ -95,6 +89,8 @@ class PeftAttachment(Attachment):
                 _put_back(base, name, module.original_module)
         if hasattr(base, "peft_config"):
             del base.peft_config
+        for name, weight in self._kept.items():
+            base.get_submodule(name).weight.data.copy_(weight)
         base.requires_grad_(requires_grad=False)
         return base
 

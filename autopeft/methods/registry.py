@@ -1,42 +1,50 @@
-"""Names of PEFT methods, and the class behind each; nothing is imported before it is asked for."""
+"""Names of PEFT methods, and the class behind each: every module of this package is looked at."""
 
 import importlib
+import inspect
+import pkgutil
 from functools import cache
 
 from autopeft.errors import UnknownNameError
-from autopeft.methods.method import PeftMethod
-
-_METHODS = {
-    "lora": "autopeft.methods.lora:Lora",
-    "adalora": "autopeft.methods.adalora:AdaLora",
-    "ia3": "autopeft.methods.ia3:Ia3",
-    "ln_tuning": "autopeft.methods.ln_tuning:LnTuning",
-    "bitfit": "autopeft.methods.bitfit:BitFit",
-    "shira": "autopeft.methods.shira:Shira",
-    "full": "autopeft.methods.full:FullFineTuning",
-}
-
-
-def method_names() -> tuple[str, ...]:
-    """Return the registered names, in the order of the documentation."""
-    return tuple(_METHODS)
+from autopeft.methods.method import FAMILIES, PeftMethod
 
 
 @cache
+def _methods() -> dict[str, PeftMethod]:
+    """Return all methods by name, in the order of families, then names; LoRA is the first."""
+    package = importlib.import_module(__package__)
+    found: list[PeftMethod] = []
+    for entry in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{__package__}.{entry.name}")
+        found += [
+            member()
+            for _, member in inspect.getmembers(module, inspect.isclass)
+            if issubclass(member, PeftMethod)
+            and member.__module__ == module.__name__
+            and not inspect.isabstract(member)
+        ]
+    found.sort(key=lambda m: (m.info.name != "lora", FAMILIES.index(m.info.family), m.info.name))
+    assert len({m.info.name for m in found}) == len(found)
+    return {method.info.name: method for method in found}
+
+
+def method_names() -> tuple[str, ...]:
+    """Return the names of all methods."""
+    return tuple(_methods())
+
+
 def get_method(name: str) -> PeftMethod:
     """Return the method `name`.
 
     Raises:
         UnknownNameError: If no method has that name.
     """
-    if name not in _METHODS:
-        raise UnknownNameError("method", name, _METHODS)
-    module, attribute = _METHODS[name].split(":")
-    method: PeftMethod = getattr(importlib.import_module(module), attribute)()
-    assert method.info.name == name
-    return method
+    methods = _methods()
+    if name not in methods:
+        raise UnknownNameError("method", name, methods)
+    return methods[name]
 
 
 def default_learning_rates() -> dict[str, float]:
     """Return the learning rate that a multiple of 1 means, by method."""
-    return {name: get_method(name).info.default_learning_rate for name in _METHODS}
+    return {name: method.info.default_learning_rate for name, method in _methods().items()}

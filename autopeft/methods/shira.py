@@ -7,26 +7,14 @@ from peft import ShiraConfig
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.method import (
-    AttachContext,
-    Attachment,
-    MethodInfo,
-    MethodParameter,
-    PeftMethod,
-)
-from autopeft.methods.peft_attachment import (
-    TASK_TYPE,
-    PeftAttachment,
-    head_modules,
-    module_names,
-)
+from autopeft.methods.library import LibraryMethod, common
+from autopeft.methods.method import AttachContext, MethodInfo, float_parameter
 from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
-from autopeft.space.hyperparameter import FloatRange
 from autopeft.space.targets import GROUPS
 
 
-class Shira(PeftMethod):
+class Shira(LibraryMethod):
     """W' = W + S, S zero but at k (m + n) random places of an m x n matrix.
 
     peft counts in units of a LoRA of rank one. The number of units k is the whole number nearest
@@ -42,10 +30,8 @@ class Shira(PeftMethod):
         kinds=GROUPS["linear"],
         module_types=("linear",),
         parameters=(
-            MethodParameter(
-                domain=FloatRange(name="density", field="density", low=1e-5, high=0.5, log=True),
-                default=0.01,
-                about="share of the update's entries that may be non-zero",
+            float_parameter(
+                "density", 1e-5, 0.5, 0.01, "share of the entries that may be non-zero", log=True
             ),
         ),
         mergeable=True,
@@ -56,20 +42,16 @@ class Shira(PeftMethod):
         units = _units(component, modules)
         return sum(units * (m.in_features + m.out_features) for m in modules)
 
-    def attach(
-        self, model: PreTrainedModel, component: Component, context: AttachContext
-    ) -> Attachment:
-        modules = self.info.select(component, context.spec)
+    def config(
+        self, component: Component, modules: list[ModuleSpec], context: AttachContext
+    ) -> ShiraConfig:
         # torch warns at the first sparse tensor until somebody has chosen; off is its default.
         torch.sparse.check_sparse_tensor_invariants.disable()
-        config = ShiraConfig(
-            task_type=TASK_TYPE,
+        return ShiraConfig(
             r=_units(component, modules),
             random_seed=context.seed,
-            target_modules=module_names(modules),
-            modules_to_save=head_modules(context),
+            **common(modules, context),
         )
-        return PeftAttachment(model, config)
 
     def on_meta(
         self, model: PreTrainedModel, component: Component, context: AttachContext

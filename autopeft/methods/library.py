@@ -1,0 +1,82 @@
+"""Methods that the library `peft` has: shared by every method file that uses it."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+from peft import PeftConfig
+from transformers import PreTrainedModel
+
+from autopeft.methods.method import AttachContext, Attachment, PeftMethod
+from autopeft.methods.peft_attachment import PeftAttachment
+from autopeft.models.spec import ModelSpec, ModuleSpec
+from autopeft.space.configuration import Component
+
+TASK_TYPE = "SEQ_CLS"
+
+
+class LibraryMethod(PeftMethod):
+    """A method of the library: its facts, its count a module, its config."""
+
+    def count_module(self, component: Component, module: ModuleSpec) -> int:
+        """Return the number of parameters that the component trains for one module."""
+        raise NotImplementedError(f"{self.info.name} counts all modules at once")
+
+    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
+        return sum(self.count_module(component, m) for m in self.info.select(component, spec))
+
+    def changes_base(self, component: Component) -> bool:  # noqa: ARG002 - most do not
+        """Tell whether attaching changes the frozen weights themselves."""
+        return False
+
+    @abstractmethod
+    def config(
+        self, component: Component, modules: list[ModuleSpec], context: AttachContext
+    ) -> PeftConfig:
+        """Return the library's config; `common` holds what all of them take."""
+
+    def attach(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> Attachment:
+        modules = self.info.select(component, context.spec)
+        keep = [module.name for module in modules] if self.changes_base(component) else []
+        return PeftAttachment(model, self.config(component, modules, context), keep)
+
+
+def common(modules: list[ModuleSpec], context: AttachContext) -> dict[str, Any]:
+    """Return the arguments that every config of the library takes.
+
+    Full module paths, which the library matches exactly, say layers and kinds in one list; the
+    modules of the task head train beside the adapter and are saved with it.
+    """
+    return {
+        "task_type": TASK_TYPE,
+        "target_modules": [module.name for module in modules],
+        "modules_to_save": list(context.spec.head_modules),
+    }
+
+
+def transposed(modules: list[ModuleSpec]) -> dict[str, bool]:
+    """Return the argument of configs that know GPT-2's transposed Conv1D."""
+    return {"fan_in_fan_out": any(module.type == "conv1d" for module in modules)}
+
+
+def largest_divisor(sizes: Iterable[int], most: int) -> int:
+    """Return the largest number up to `most` that divides all sizes.
+
+    Blocks must divide the widths of all chosen modules: a size between is taken down to one that
+    does.
+    """
+    common_divisor = math.gcd(*sizes)
+    return next(d for d in range(min(most, common_divisor), 0, -1) if common_divisor % d == 0)
+
+
+def inputs(modules: list[ModuleSpec]) -> list[int]:
+    """Return the input widths of modules."""
+    return [module.in_features for module in modules]
+
+
+def widths(modules: list[ModuleSpec]) -> list[int]:
+    """Return all widths of modules, inputs and outputs."""
+    return [width for module in modules for width in (module.in_features, module.out_features)]
