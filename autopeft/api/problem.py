@@ -11,7 +11,7 @@ from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost, CostModel
 from autopeft.errors import DataError, RequestError
-from autopeft.methods.registry import get_method
+from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import ModelReference, resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
@@ -131,7 +131,7 @@ def resolve(request: SearchRequest) -> Problem:
     spec = inspect_model(build_meta())
     max_length = min(request.max_length or task.max_length, spec.max_length or 2**31)
     space_text = space_path.read_text(encoding="utf-8")
-    space = read_space(space_text, spec.n_layers, space_path.name)
+    space = read_space(space_text, spec.n_layers, space_path.name, catalogue())
     if request.methods:
         space = space.restricted_to(request.methods)
     budget = ParamBudget.parse(request.budget, spec.base_params)

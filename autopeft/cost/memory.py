@@ -66,8 +66,7 @@ def estimate_memory(
     component = configuration.components[0]
     context = AttachContext(spec=spec, total_steps=100, seed=0)
     base = meta_model().requires_grad_(requires_grad=False)
-    with torch.device("meta"):
-        model = get_method(component.method).on_meta(base, component, context)
+    model = get_method(component.method).on_meta(base, component, context)
     activations = saved_bytes(model.train(), configuration.training.batch_size, seq_length)
     trainable = n_adapter_params + spec.head_params
     held = spec.base_params + spec.head_params
@@ -106,13 +105,16 @@ def saved_bytes(model: nn.Module, batch_size: int, seq_length: int) -> int:
                 storages[_storage_key(part)] = part.untyped_storage().nbytes()
         return tensor
 
-    with _FusedAttention(), saved_tensors_hooks(pack, lambda tensor: tensor):
+    with _MetaForward(), saved_tensors_hooks(pack, lambda tensor: tensor):
         _forward(model, batch_size, seq_length)
     return sum(storages.values())
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Sends attention on `meta` to the fused kernel that a CPU would take.
+class _MetaForward(TorchFunctionMode):
+    """Lets a forward on `meta` keep what one on a CPU would keep.
+
+    Checks of values (for infinities, say) pass and boolean masks select everything, because
+    `meta` has no values. Attention goes to the fused kernel that a CPU would take.
 
     A CPU takes it where attention has no dropout: it keeps queries, keys, values and outputs but
     not the attention weights. `meta` alone would always take the unfused form. A GPU fuses
@@ -127,6 +129,10 @@ class _FusedAttention(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func is torch.Tensor.__bool__ and args[0].is_meta:
+            return False
+        if func is torch.Tensor.__getitem__ and args[0].is_meta:
+            return func(args[0], _all_selected(args[1]))
         if func is nn.functional.scaled_dot_product_attention and args[0].is_meta:
             mask = kwargs.get("attn_mask")
             unfused = kwargs.get("dropout_p", 0.0) > 0 or kwargs.get("enable_gqa", False)
@@ -138,6 +144,15 @@ class _FusedAttention(TorchFunctionMode):
                 scale = kwargs.get("scale")
                 return fused(*args, 0.0, causal, attn_mask=mask, scale=scale)[0]
         return func(*args, **kwargs)
+
+
+def _all_selected(key: Any) -> Any:
+    """Return an index with boolean masks replaced by all places."""
+    if isinstance(key, tuple):
+        return tuple(_all_selected(part) for part in key)
+    if isinstance(key, torch.Tensor) and key.dtype == torch.bool and key.dim() == 1:
+        return torch.arange(len(key), device=key.device)
+    return key
 
 
 def _forward(model: nn.Module, batch_size: int, seq_length: int) -> None:

@@ -117,7 +117,9 @@ def complete(configuration: Configuration, spec: ModelSpec) -> Configuration:
             Component(
                 method=component.method,
                 targets=present or component.targets,
-                layers=component.layers,
+                layers=tuple(range(spec.n_layers))
+                if "backbone" in info.kinds
+                else component.layers,
                 params=tuple(params.items()),
             )
         )

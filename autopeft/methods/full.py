@@ -25,6 +25,7 @@ class FullFineTuning(PeftMethod):
         module_types=("linear", "conv1d", "norm"),
         parameters=(),
         mergeable=False,
+        target_choices=("backbone",),
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:  # noqa: ARG002 - all

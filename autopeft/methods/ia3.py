@@ -22,6 +22,7 @@ class Ia3(LibraryMethod):
         module_types=("linear", "conv1d"),
         parameters=(),
         mergeable=True,
+        target_choices=("ia3", "attn.kv", "mlp.down"),
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

@@ -34,7 +34,9 @@ class LoKr(LibraryMethod):
         parameters=(
             int_parameter("rank", 1, 128, 8, "inner size r of the factors", log=True),
             choice_parameter("factor", (-1, 4, 8, 16), -1, "size of the smaller factor"),
-            choice_parameter("low_rank", ("second", "both"), "second", "which factors are products"),
+            choice_parameter(
+                "low_rank", ("second", "both"), "second", "which factors are products"
+            ),
             float_parameter("alpha_over_rank", 0.25, 16.0, 2.0, "alpha by rank", log=True),
         ),
         mergeable=True,

@@ -22,6 +22,7 @@ class LnTuning(LibraryMethod):
         module_types=("norm",),
         parameters=(),
         mergeable=True,
+        target_choices=("norm", "norm.attn", "norm.mlp", "norm.all"),
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

@@ -16,13 +16,13 @@ from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
-#: What peft calls the initialisations. With PiSSA (arXiv 2404.02948) and OLoRA (2406.01775) the
-#: factors start in the directions of W, and W gives up what they hold; MiCA freezes A.
+#: What peft calls the initialisations. With PiSSA (arXiv 2404.02948) the factors start in the
+#: principal directions of W, and W gives up what they hold; MiCA (2604.01694) freezes B in the
+#: minor directions of W and trains A.
 _INITS: dict[str, Any] = {
     "default": True,
     "gaussian": "gaussian",
     "pissa": "pissa",
-    "olora": "olora",
     "mica": "mica",
 }
 
@@ -53,13 +53,13 @@ class Lora(LibraryMethod):
     )
 
     def changes_base(self, component: Component) -> bool:
-        return component.param("init") in {"pissa", "olora"}
+        return component.param("init") == "pissa"
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         rank = int(component.param("rank"))
         modules = self.info.select(component, spec)
         frozen = component.param("init") == "mica"
-        total = sum(rank * (m.out_features + (0 if frozen else m.in_features)) for m in modules)
+        total = sum(rank * (m.in_features + (0 if frozen else m.out_features)) for m in modules)
         if component.param("variant") == "dora":
             total += sum(m.out_features for m in modules)
         return total

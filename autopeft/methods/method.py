@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -69,6 +70,8 @@ class MethodInfo:
         about: One line for the user.
         default_learning_rate: Peak learning rate that the searched multiple scales.
         default_targets: Targets when a configuration file leaves them out.
+        target_choices: Targets worth searching.
+        starts_at_base: Whether a fresh adapter leaves the model's output as it is.
         kinds: Module kinds that it can change.
         module_types: Types of module that it can change.
         parameters: Its hyperparameters.
@@ -84,6 +87,20 @@ class MethodInfo:
     module_types: tuple[ModuleType, ...]
     parameters: tuple[MethodParameter, ...]
     mergeable: bool
+    starts_at_base: bool = True
+    target_choices: tuple[str, ...] = ("attn.qv", "attn", "mlp", "linear")
+
+    def dimensions(self) -> tuple[Hyperparameter, ...]:
+        """Return the method's own dimensions of a search space, active for it alone."""
+        when = (("method", (self.name,)),)
+        targets = Choice(
+            name=f"{self.name}_targets", field="targets", choices=self.target_choices, when=when
+        )
+        own = (
+            replace(p.domain, name=f"{self.name}_{p.domain.name}", when=when)
+            for p in self.parameters
+        )
+        return (*own, targets)
 
     def select(self, component: Component, spec: ModelSpec) -> list[ModuleSpec]:
         """Return the modules of the model that a component of this method changes."""
@@ -148,9 +165,12 @@ class PeftMethod(ABC):
 
     Attributes:
         info: What can be known without a model.
+        built_on: Device of the adapter's own tensors while costs are computed. A method that
+            looks at indices that it draws needs `cpu`; what it builds is small.
     """
 
     info: MethodInfo
+    built_on: Literal["meta", "cpu"] = "meta"
 
     @abstractmethod
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
@@ -167,6 +187,7 @@ class PeftMethod(ABC):
     ) -> nn.Module:
         """Return a model on the `meta` device that saves for backward what a real one saves.
 
-        A method whose construction needs data replaces this by a stand-in of the same shapes.
+        A method that cannot be built on `meta` replaces this by a stand-in of the same shapes.
         """
-        return self.attach(model, component, context).model
+        with torch.device(self.built_on):
+            return self.attach(model, component, context).model.to("meta")

@@ -48,6 +48,8 @@ class Oft(LibraryMethod):
 class Boft(LibraryMethod):
     """W' = diag(s) W R with R block-diagonal and orthogonal, one butterfly factor."""
 
+    built_on = "cpu"
+
     info = MethodInfo(
         name="boft",
         family="orthogonal",

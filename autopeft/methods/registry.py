@@ -7,6 +7,7 @@ from functools import cache
 
 from autopeft.errors import UnknownNameError
 from autopeft.methods.method import FAMILIES, PeftMethod
+from autopeft.space.hyperparameter import Hyperparameter
 
 
 @cache
@@ -43,6 +44,11 @@ def get_method(name: str) -> PeftMethod:
     if name not in methods:
         raise UnknownNameError("method", name, methods)
     return methods[name]
+
+
+def catalogue() -> dict[str, tuple[Hyperparameter, ...]]:
+    """Return the own dimensions of every method, for search spaces that name methods."""
+    return {name: method.info.dimensions() for name, method in _methods().items()}
 
 
 def default_learning_rates() -> dict[str, float]:

@@ -145,6 +145,7 @@ class VBLora(LibraryMethod):
             choice_parameter("topk", (1, 2, 4), 2, "vectors in a mixture"),
         ),
         mergeable=True,
+        starts_at_base=False,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
@@ -169,6 +170,8 @@ class VBLora(LibraryMethod):
 class UniLora(LibraryMethod):
     """LoRA whose factors all lie in one random subspace of d dimensions."""
 
+    built_on = "cpu"
+
     info = MethodInfo(
         name="unilora",
         family="shared-basis",
@@ -182,6 +185,7 @@ class UniLora(LibraryMethod):
             int_parameter("rank", 1, 64, 4, "inner size r of the LoRA", log=True),
         ),
         mergeable=True,
+        starts_at_base=False,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

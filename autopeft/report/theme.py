@@ -1,5 +1,6 @@
 """Files of `dashboards/`: the figures' colours and the templates."""
 
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -34,4 +35,7 @@ def theme() -> dict[str, Any]:
 
 def mark(method: str) -> Mark:
     """Return how a method looks."""
-    return Mark(**theme()["methods"].get(method, theme()["other"]))
+    others = theme()["others"]
+    # A checksum, not `hash`: that differs from process to process.
+    other = others[zlib.crc32(method.encode()) % len(others)]
+    return Mark(**theme()["methods"].get(method, other))

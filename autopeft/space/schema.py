@@ -1,5 +1,6 @@
 """YAML to `SearchSpace`: unknown keys refused, mistakes named with file, line and key."""
 
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -67,6 +68,7 @@ class _File(BaseModel):
     schema_version: Literal[1]
     name: str
     about: str = ""
+    methods: Literal["all"] | list[str] | None = None
     hyperparameters: dict[
         str, Annotated[_Float | _Int | _Choice | _LayerMask, Field(discriminator="type")]
     ]
@@ -97,13 +99,20 @@ def find_space(name_or_path: str) -> Path:
     return shipped[name_or_path]
 
 
-def read_space(text: str, n_layers: int, source: str) -> SearchSpace:
+#: The own dimensions of each method by its name: its hyperparameters and its targets.
+Catalogue = Mapping[str, Sequence[Hyperparameter]]
+
+
+def read_space(
+    text: str, n_layers: int, source: str, catalogue: Catalogue | None = None
+) -> SearchSpace:
     """Read a search space.
 
     Args:
         text: Content of a YAML file.
         n_layers: Number of layers of the model to search on.
         source: Name of the file, for messages.
+        catalogue: What `methods` in the file can name.
 
     Raises:
         SpaceError: If the text is no YAML or no search space; names file, line and key.
@@ -123,7 +132,7 @@ def read_space(text: str, n_layers: int, source: str) -> SearchSpace:
         path = [p for p in first["loc"] if p not in _TYPE_TAGS]
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise SpaceError(f"{_place(source, root, path)}: {message}.") from error
-    dimensions: list[Hyperparameter] = []
+    dimensions = _of_methods(parsed, catalogue or {}, source, root)
     for name, entry in parsed.hyperparameters.items():
         try:
             dimensions.append(_dimension(name, entry, dimensions, n_layers))
@@ -139,6 +148,23 @@ def read_space(text: str, n_layers: int, source: str) -> SearchSpace:
     )
     _check_complete(space, f"{_place(source, root, ['hyperparameters'])}")
     return space
+
+
+def _of_methods(
+    parsed: _File, catalogue: Catalogue, source: str, root: yaml.Node | None
+) -> list[Hyperparameter]:
+    """Return the choice of methods and the own dimensions of each, where a file names methods."""
+    if parsed.methods is None:
+        return []
+    place = _place(source, root, ["methods"])
+    names = list(catalogue) if parsed.methods == "all" else parsed.methods
+    for name in names:
+        if name not in catalogue:
+            raise SpaceError(f"{place}: {UnknownNameError('method', name, catalogue)}")
+    if not names or "method" in parsed.hyperparameters:
+        raise SpaceError(f"{place}: name methods here or in 'hyperparameters', at least one.")
+    chosen: list[Hyperparameter] = [Choice(name="method", field="method", choices=tuple(names))]
+    return chosen + [dimension for name in names for dimension in catalogue[name]]
 
 
 _TYPE_TAGS = {"float", "int", "choice", "layer_mask"}

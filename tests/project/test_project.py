@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from autopeft.cli.main import app
-from autopeft.methods.registry import method_names
+from autopeft.methods.registry import catalogue, method_names
 from autopeft.space.schema import read_space, shipped_spaces
 from autopeft.tasks.task import find_task, task_names
 
@@ -28,14 +28,14 @@ def test_imports_run_one_way() -> None:
 def test_shipped_spaces_are_valid_and_named_after_their_file(name: str) -> None:
     file = shipped_spaces()[name]
     for n_layers in (1, 6, 33):
-        space = read_space(file.read_text(), n_layers, file.name)
+        space = read_space(file.read_text(), n_layers, file.name, catalogue())
         assert set(space.methods) <= set(method_names())
     assert yaml.safe_load(file.read_text())["name"] == name
 
 
-def test_the_default_space_holds_every_method() -> None:
-    default = read_space(shipped_spaces()["default"].read_text(), 6, "default")
-    assert set(default.methods) == set(method_names())
+def test_everything_holds_every_method() -> None:
+    text = shipped_spaces()["everything"].read_text()
+    assert set(read_space(text, 6, "everything", catalogue()).methods) == set(method_names())
 
 
 @pytest.mark.parametrize("name", task_names())

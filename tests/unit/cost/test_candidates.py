@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.errors import BudgetError, SpaceError, UnknownNameError
+from autopeft.methods.registry import catalogue
 from autopeft.models.spec import inspect_model
 from autopeft.space.schema import read_space, shipped_spaces
 from tests.tiny import build
@@ -18,7 +19,7 @@ LIMITS = (64, 200, 1_000, 5_000, 30_000)
 
 def candidates(name: str, limit: int) -> CandidateSpace:
     budget = ParamBudget(text=str(limit), limit=limit)
-    return CandidateSpace(read_space(SHIPPED[name], SPEC.n_layers, name), SPEC, budget)
+    return CandidateSpace(read_space(SHIPPED[name], SPEC.n_layers, name, catalogue()), SPEC, budget)
 
 
 SPACES = {

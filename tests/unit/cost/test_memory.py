@@ -1,7 +1,6 @@
 """What `meta` says a step keeps equals what a real step keeps, byte for byte."""
 
 import pytest
-import torch
 
 from autopeft.cost.memory import estimate_memory, saved_bytes
 from autopeft.methods.compose import attach, count_parameters, read_configuration
@@ -10,6 +9,9 @@ from autopeft.methods.registry import get_method, method_names
 from autopeft.models.spec import inspect_model
 from tests.contracts.test_methods import CASES
 from tests.tiny import build
+
+#: Where values decide what is kept, `meta` says at most how much.
+UPPER_BOUND = {"waveft": 1.15, "psoft": 1.02}
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
@@ -22,13 +24,13 @@ def test_meta_counts_what_a_real_forward_keeps(
     configuration = read_configuration({"method": method, **extra}, spec)
     context = AttachContext(spec=spec, total_steps=8, seed=0)
     real = attach(model, configuration, context).model.train()
-    with torch.device("meta"):
-        on_meta = get_method(method).on_meta(
-            build(family, "meta"), configuration.components[0], context
-        )
+    on_meta = get_method(method).on_meta(
+        build(family, "meta"), configuration.components[0], context
+    )
     expected = saved_bytes(real, 4, 10)
     assert expected > 0
-    assert saved_bytes(on_meta.train(), 4, 10) == expected
+    most = UPPER_BOUND.get(method, 1.0) * expected
+    assert expected <= saved_bytes(on_meta.train(), 4, 10) <= most
 
 
 @pytest.mark.parametrize("method", method_names())

@@ -2,7 +2,8 @@ import pytest
 
 from autopeft.methods.registry import method_names
 from autopeft.report.figures import pareto_figure, pareto_picture
-from autopeft.report.theme import mark, theme
+from autopeft.report.theme import mark
+from autopeft.space.schema import read_space, shipped_spaces
 from autopeft.trials.trial import TrialStatus
 from tests.records import record, summary
 
@@ -48,8 +49,15 @@ def test_the_picture_holds_front_and_budget(trials: list) -> None:
     assert any(list(line.get_xdata()) == [10_000, 10_000] for line in axes.lines)
 
 
-def test_every_method_has_a_look_of_its_own() -> None:
-    looks = [mark(name) for name in method_names()]
+def test_the_methods_of_the_default_space_have_looks_of_their_own() -> None:
+    space = read_space(shipped_spaces()["default"].read_text(), 6, "default")
+    looks = [mark(name) for name in space.methods]
     assert len({look.color for look in looks}) == len(looks)
     assert len({look.marker for look in looks}) == len(looks)
-    assert mark("of tomorrow").color == theme()["other"]["color"]
+
+
+def test_every_other_method_has_a_look_that_both_figures_know() -> None:
+    trials = [record(i, [0.5, 0.6], 100 + i, method=m) for i, m in enumerate(method_names())]
+    assert pareto_picture(summary(trials)).axes
+    assert len(pareto_figure(summary(trials)).data) == len(trials) + 1
+    assert mark("of tomorrow") == mark("of tomorrow")

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autopeft.errors import SpaceError, UnknownNameError
-from autopeft.methods.registry import default_learning_rates
+from autopeft.methods.registry import catalogue, default_learning_rates
 from autopeft.space.configuration import Configuration
 from autopeft.space.hyperparameter import Choice, FloatRange, IntRange, LayerMask
 from autopeft.space.schema import find_space, read_space, shipped_spaces
 from autopeft.space.space import SearchSpace
 
 SHIPPED = {name: path.read_text() for name, path in shipped_spaces().items()}
-SPACES = {name: read_space(text, 6, name) for name, text in SHIPPED.items()}
+SPACES = {name: read_space(text, 6, name, catalogue()) for name, text in SHIPPED.items()}
 
 HYPERPARAMETERS = st.sampled_from(
     [
