@@ -11,8 +11,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
+from autopeft.methods.composite import on_meta
 from autopeft.methods.method import AttachContext
-from autopeft.methods.registry import get_method
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration
 
@@ -63,14 +63,13 @@ def estimate_memory(
         n_adapter_params: Adapter parameters of the configuration.
         seq_length: Tokens of every row of the batch.
     """
-    component = configuration.components[0]
     context = AttachContext(spec=spec, total_steps=100, seed=0)
     base = meta_model().requires_grad_(requires_grad=False)
-    model = get_method(component.method).on_meta(base, component, context)
+    model = on_meta(base, configuration.components, context)
     activations = saved_bytes(model.train(), configuration.training.batch_size, seq_length)
     trainable = n_adapter_params + spec.head_params
     held = spec.base_params + spec.head_params
-    if component.method != "full":  # the adapter's weights come on top of the base
+    if configuration.method != "full":  # the adapter's weights come on top of the base
         held += n_adapter_params
     return MemoryEstimate(
         weights=held * BYTES_PER_WEIGHT,

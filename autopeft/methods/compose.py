@@ -1,11 +1,14 @@
 """From a configuration to a model that trains: checks, parameter count and attachment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from autopeft.errors import SpaceError
+from autopeft.methods.composite import CompositeAttachment, in_order
+from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.method import AttachContext, Attachment, PeftMethod
 from autopeft.methods.registry import get_method
 from autopeft.models.spec import ModelSpec
@@ -47,10 +50,19 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
     """Check every component against its method and the model.
 
     Raises:
-        SpaceError: If a method's hyperparameter is missing, unknown or out of its range, or a
-            component changes nothing in this model.
+        SpaceError: If a method's hyperparameter is missing, unknown or out of its range, a
+            component changes nothing in this model, or components cannot go together.
     """
-    component = _single_component(configuration)
+    for component in configuration.components:
+        _check_component(component)
+        problem = missing_targets(component, spec)
+        if problem:
+            raise SpaceError(f"The configuration cannot be attached: {problem}.")
+    if len(configuration.components) > 1:
+        _check_together(configuration.components, spec)
+
+
+def _check_component(component: Component) -> None:
     info = get_method(component.method).info
     known = {p.domain.name: p for p in info.parameters}
     given = dict(component.params)
@@ -63,9 +75,24 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
         if not known[name].domain.contains(value):
             domain = known[name].domain.describe()
             raise SpaceError(f"'{name}' of {info.name} is {value!r}; it must be {domain}.")
-    problem = missing_targets(component, spec)
-    if problem:
-        raise SpaceError(f"The configuration cannot be attached: {problem}.")
+
+
+def _check_together(components: Sequence[Component], spec: ModelSpec) -> None:
+    changed: dict[str, str] = {}
+    for method, component in in_order(components):
+        if method.info.family == "full":
+            raise SpaceError("Full fine-tuning leaves nothing to other components.")
+        own = isinstance(method, InsertedMethod)
+        for module in method.info.select(component, spec):
+            # Two of peft's methods cannot hold one module; ours go around whatever is there.
+            other = changed.get(module.name)
+            if other == component.method or (other and not own):
+                raise SpaceError(
+                    f"{component.method} and {other} both change '{module.name}': give them "
+                    "different targets or layers."
+                )
+            if not own or other is None:
+                changed[module.name] = component.method
 
 
 def read_configuration(data: Any, spec: ModelSpec) -> Configuration:
@@ -129,19 +156,12 @@ def complete(configuration: Configuration, spec: ModelSpec) -> Configuration:
 def attach(
     model: PreTrainedModel, configuration: Configuration, context: AttachContext
 ) -> Attachment:
-    """Attach a configuration to a model whose parameters are all frozen.
-
-    Raises:
-        SpaceError: If the configuration does not hold exactly one component.
-    """
-    component = _single_component(configuration)
-    return get_method(component.method).attach(model, component, context)
-
-
-def _single_component(configuration: Configuration) -> Component:
-    if len(configuration.components) != 1:
-        raise SpaceError("A configuration must hold exactly one component.")
-    return configuration.components[0]
+    """Attach a configuration to a model whose parameters are all frozen."""
+    components = configuration.components
+    context = replace(context, components=components)
+    if len(components) == 1:
+        return get_method(components[0].method).attach(model, components[0], context)
+    return CompositeAttachment(model, components, context)
 
 
 def _with_defaults(item: Any) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def common(modules: list[ModuleSpec], context: AttachContext) -> dict[str, Any]:
     modules of the task head train beside the adapter and are saved with it.
     """
     return {
-        "task_type": TASK_TYPE,
+        # With a task peft looks for a head of its own accord.
+        "task_type": TASK_TYPE if context.spec.head_modules else None,
         "target_modules": [module.name for module in modules],
         "modules_to_save": list(context.spec.head_modules),
     }

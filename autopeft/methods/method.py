@@ -17,7 +17,7 @@ from autopeft.space.hyperparameter import Choice, FloatRange, Hyperparameter, In
 #: Families, in the order in which methods are listed.
 FAMILIES = (
     *("low-rank", "shared-basis", "orthogonal", "spectral", "scaling", "selective", "sparse"),
-    "full",
+    *("adapter", "prompt", "full"),
 )
 
 
@@ -117,11 +117,13 @@ class AttachContext:
         spec: Structure of the model.
         total_steps: Optimiser steps of a full training, for methods with a schedule.
         seed: For methods that draw at random which weights they train.
+        components: All components that are attached, to be written with the adapter.
     """
 
     spec: ModelSpec
     total_steps: int
     seed: int
+    components: tuple[Component, ...] = ()
 
 
 class Attachment(ABC):

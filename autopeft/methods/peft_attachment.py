@@ -32,6 +32,8 @@ class PeftAttachment(Attachment):
             keep: Names of modules whose weights the attachment changes, to be put back.
         """
         self._kept = {name: model.get_submodule(name).weight.detach().clone() for name in keep}
+        if hasattr(model, "peft_config"):  # of another component
+            del model.peft_config
         with warnings.catch_warnings():
             # peft warns that the same head is named twice; naming it is deliberate.
             warnings.simplefilter("ignore")

@@ -7,6 +7,7 @@ from peft import ShiraConfig
 from torch import nn
 from transformers import PreTrainedModel
 
+from autopeft.methods.inserted import Wrapper
 from autopeft.methods.library import LibraryMethod, common
 from autopeft.methods.method import AttachContext, MethodInfo, float_parameter
 from autopeft.models.spec import ModelSpec, ModuleSpec
@@ -69,19 +70,19 @@ class Shira(LibraryMethod):
         return model
 
 
-class _MetaShiraLinear(nn.Module):
+class _MetaShiraLinear(Wrapper):
     """Shapes of a SHiRA module: peft finds the places with `nonzero`, which `meta` has not."""
 
     def __init__(self, linear: nn.Linear, n_entries: int) -> None:
-        super().__init__()
-        self.base_layer = linear
+        super().__init__(linear)
         self.shira_weight = nn.Parameter(torch.empty(n_entries, device="meta"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         delta = _SparseToDense.apply(  # type: ignore[no-untyped-call]  # torch has no types here
-            self.shira_weight, self.base_layer.weight.shape
+            self.shira_weight, self.weight.shape
         )
-        return nn.functional.linear(x, self.base_layer.weight + delta, self.base_layer.bias)
+        bias: Any = self.base_layer.bias
+        return nn.functional.linear(x, self.weight + delta, bias)
 
 
 class _SparseToDense(torch.autograd.Function):

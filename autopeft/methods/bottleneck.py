@@ -1,0 +1,182 @@
+"""Bottleneck adapters, serial and parallel.
+
+Serial: Houlsby et al. 2019 (arXiv 1902.00751), Pfeiffer et al. 2021 (2005.00247). Parallel: He et
+al. 2022 (2110.04366).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from autopeft.methods.inserted import InsertedMethod, Insertion, Wrapper
+from autopeft.methods.method import (
+    MethodInfo,
+    choice_parameter,
+    float_parameter,
+    int_parameter,
+)
+from autopeft.models.spec import ModelSpec, ModuleSpec
+from autopeft.space.configuration import Component
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": nn.functional.relu,
+    "gelu": nn.functional.gelu,
+    "tanh": torch.tanh,
+}
+_SHARED = (
+    int_parameter("bottleneck", 1, 1024, 24, "width of the bottleneck", log=True),
+    choice_parameter("activation", tuple(ACTIVATIONS), "relu", "between down and up"),
+)
+
+
+class Bottleneck(nn.Module):
+    """a(h) = up(f(down(h))), both with biases; up starts at zero, so a(h) = 0.
+
+    Shapes: (..., d_in) to (..., d_out), down of (b, d_in), up of (d_out, b).
+    """
+
+    def __init__(self, d_in: int, d_out: int, width: int, activation: str) -> None:
+        super().__init__()
+        self.down = nn.Linear(d_in, width)
+        self.up = nn.Linear(width, d_out)
+        self._activation = ACTIVATIONS[activation]
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.up(self._activation(self.down(hidden)))
+        return result
+
+
+def bottleneck_parameters(d_in: int, d_out: int, width: int) -> int:
+    """Return the parameters of a `Bottleneck`."""
+    return width * (d_in + d_out) + width + d_out
+
+
+class SerialAdapter(InsertedMethod):
+    """h <- h + a(h) on the output h of a sublayer, before the residual sum.
+
+    `mlp.down` alone is Pfeiffer's placement, `attn.o+mlp.down` Houlsby's.
+    """
+
+    info = MethodInfo(
+        name="serial_adapter",
+        family="adapter",
+        about="Bottleneck adapter after a sublayer.",
+        default_learning_rate=1e-3,
+        default_targets=("mlp.down",),
+        kinds=("attn.o", "mlp.down"),
+        module_types=("linear", "conv1d"),
+        parameters=_SHARED,
+        mergeable=False,
+        target_choices=("mlp.down", "attn.o", "attn.o+mlp.down"),
+    )
+
+    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
+        width = int(component.param("bottleneck"))
+        modules = self.info.select(component, spec)
+        return sum(bottleneck_parameters(m.out_features, m.out_features, width) for m in modules)
+
+    def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
+        return Insertion(
+            model,
+            {
+                m.name: SerialModule(model.get_submodule(m.name), _bottleneck(component, m, m))
+                for m in self.info.select(component, spec)
+            },
+        )
+
+
+class SerialModule(Wrapper):
+    """A sublayer's last linear module, then the adapter."""
+
+    def __init__(self, base_layer: nn.Module, adapter: Bottleneck) -> None:
+        super().__init__(base_layer)
+        self.adapter = adapter.to(next(base_layer.parameters()).device)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.base_layer(x)
+        return hidden + self.adapter(hidden)
+
+
+class ParallelAdapter(InsertedMethod):
+    """FFN(x) + s a(x): the adapter reads what the feed-forward block reads."""
+
+    info = MethodInfo(
+        name="parallel_adapter",
+        family="adapter",
+        about="Bottleneck adapter beside the feed-forward block.",
+        default_learning_rate=1e-3,
+        default_targets=("mlp.up", "mlp.down"),
+        kinds=("mlp.up", "mlp.down"),
+        module_types=("linear", "conv1d"),
+        parameters=(*_SHARED, float_parameter("scale", 0.25, 8.0, 4.0, "factor s", log=True)),
+        mergeable=False,
+        target_choices=("mlp",),
+    )
+
+    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
+        width = int(component.param("bottleneck"))
+        return sum(
+            bottleneck_parameters(first.in_features, last.out_features, width)
+            for first, last in self._blocks(component, spec)
+        )
+
+    def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
+        modules: dict[str, nn.Module] = {}
+        for first, last in self._blocks(component, spec):
+            reader = InputReader(model.get_submodule(first.name))
+            modules[first.name] = reader
+            modules[last.name] = ParallelModule(
+                model.get_submodule(last.name),
+                _bottleneck(component, first, last),
+                reader.memory,
+                float(component.param("scale")),
+            )
+        return Insertion(model, modules)
+
+    def _blocks(self, component: Component, spec: ModelSpec) -> list[tuple[ModuleSpec, ModuleSpec]]:
+        """Return the first and the last linear module of each chosen feed-forward block."""
+        chosen = self.info.select(component, spec)
+        firsts = [m for m in chosen if m.kind == "mlp.up"]
+        lasts = [m for m in chosen if m.kind == "mlp.down"]
+        return list(zip(firsts, lasts, strict=True))
+
+
+class InputReader(Wrapper):
+    """The first linear module of a block; it lets the adapter see the block's input."""
+
+    def __init__(self, base_layer: nn.Module) -> None:
+        super().__init__(base_layer)
+        self.memory: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.memory[:] = [x]
+        result: torch.Tensor = self.base_layer(x)
+        return result
+
+
+class ParallelModule(Wrapper):
+    """The last linear module of a block, plus the adapter on the block's input."""
+
+    def __init__(
+        self, base_layer: nn.Module, adapter: Bottleneck, memory: list[torch.Tensor], scale: float
+    ) -> None:
+        super().__init__(base_layer)
+        self.adapter = adapter.to(next(base_layer.parameters()).device)
+        self._memory = memory
+        self._scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        block_input = self._memory.pop()
+        result: torch.Tensor = self.base_layer(x) + self._scale * self.adapter(block_input)
+        return result
+
+
+def _bottleneck(component: Component, first: ModuleSpec, last: ModuleSpec) -> Bottleneck:
+    """Return a fresh adapter; one for a serial place reads and writes the same width."""
+    d_in = last.out_features if first is last else first.in_features
+    width = int(component.param("bottleneck"))
+    return Bottleneck(d_in, last.out_features, width, str(component.param("activation")))

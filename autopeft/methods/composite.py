@@ -1,0 +1,117 @@
+"""Several components on one model (UniPELT, MAM adapter, AutoPEFT): peft's first, then our own."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from autopeft.methods.adapter_files import write_adapter
+from autopeft.methods.inserted import InsertedMethod, Insertion, train_head
+from autopeft.methods.method import AttachContext, Attachment, PeftMethod
+from autopeft.methods.registry import get_method
+from autopeft.space.configuration import Component
+
+
+class CompositeAttachment(Attachment):
+    """Components attached one after the other; all that they train trains, and the head."""
+
+    def __init__(
+        self, model: PreTrainedModel, components: Sequence[Component], context: AttachContext
+    ) -> None:
+        """Attach the components.
+
+        Args:
+            model: The base model, frozen.
+            components: None, one or more; methods of peft change different modules each.
+            context: What else the methods need.
+        """
+        self._base = model
+        self._context = context
+        self._library: list[Attachment] = []
+        self._own: list[Insertion] = []
+        # The head is trained in place, once, rather than wrapped by each library method.
+        bare = headless(context)
+        trains: list[nn.Parameter] = []
+        for method, component in in_order(components):
+            if isinstance(method, InsertedMethod):
+                self._own.append(method.insert(model, component, context.spec))
+                trains += self._own[-1].parameters()
+            else:
+                self._library.append(method.attach(model, component, bare))
+                trains += [p for _, p in self._library[-1].trainable()]
+        mark_trainable(model, trains, context)
+
+    @property
+    def model(self) -> nn.Module:
+        # AdaLoRA adds a term to the loss in its own forward.
+        return self._library[0].model if self._library else self._base
+
+    def after_optimizer_step(self, step: int) -> None:
+        for part in self._library:
+            part.after_optimizer_step(step)
+
+    def extra_state(self) -> dict[str, torch.Tensor]:
+        return {
+            f"{i}:{name}": tensor
+            for i, part in enumerate(self._library)
+            for name, tensor in part.extra_state().items()
+        }
+
+    def load_extra_state(self, state: dict[str, torch.Tensor]) -> None:
+        for i, part in enumerate(self._library):
+            prefix = f"{i}:"
+            part.load_extra_state(
+                {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+            )
+
+    def save(self, folder: Path) -> None:
+        tensors = {n: p for n, p in self._base.named_parameters() if p.requires_grad}
+        write_adapter(folder, self._context, tensors)
+
+    def detach(self) -> PreTrainedModel:
+        for insertion in reversed(self._own):
+            insertion.remove(self._base)
+        for part in reversed(self._library):
+            part.detach()
+        self._base.requires_grad_(requires_grad=False)
+        return self._base
+
+
+def on_meta(
+    model: PreTrainedModel, components: Sequence[Component], context: AttachContext
+) -> nn.Module:
+    """Return a model on `meta` with the components' shapes, as `PeftMethod.on_meta` does."""
+    if len(components) == 1:
+        return get_method(components[0].method).on_meta(model, components[0], context)
+    trains: list[nn.Parameter] = []
+    for method, component in in_order(components):
+        before = {id(p) for p in model.parameters()}
+        method.on_meta(model, component, headless(context))
+        trains += [p for p in model.parameters() if id(p) not in before and p.requires_grad]
+    mark_trainable(model, trains, context)
+    return model
+
+
+def in_order(components: Iterable[Component]) -> list[tuple[PeftMethod, Component]]:
+    """Return methods and components in the order in which they attach: our own go around peft's."""
+    pairs = [(get_method(c.method), c) for c in components]
+    # The parallel adapter reads the block's input and goes inside the serial one.
+    return sorted(pairs, key=lambda p: (isinstance(p[0], InsertedMethod), p[0].info.name))
+
+
+def headless(context: AttachContext) -> AttachContext:
+    """Return the context of a model whose head is somebody else's business."""
+    return replace(context, spec=replace(context.spec, head_modules=()))
+
+
+def mark_trainable(
+    model: nn.Module, trains: Sequence[nn.Parameter], context: AttachContext
+) -> None:
+    """Let these parameters and the head train, and nothing else."""
+    model.requires_grad_(requires_grad=False)
+    for parameter in trains:
+        parameter.requires_grad = True
+    train_head(model, context.spec)

@@ -1,0 +1,124 @@
+"""Our own blocks: modules put into a model in the place of others, and the way back."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from autopeft.methods.adapter_files import write_adapter
+from autopeft.methods.method import AttachContext, Attachment, PeftMethod
+from autopeft.models.spec import ModelSpec
+from autopeft.space.configuration import Component
+
+
+class InsertedMethod(PeftMethod):
+    """A method that peft lacks: it puts modules of its own into the model."""
+
+    @abstractmethod
+    def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> "Insertion":
+        """Put the modules in; nothing of the base is trained or changed."""
+
+    def attach(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> Attachment:
+        return InsertedAttachment(model, self.insert(model, component, context.spec), context)
+
+
+class Insertion:
+    """Modules in the places of others.
+
+    Attributes:
+        modules: What was put in, by the name of its place.
+    """
+
+    def __init__(self, model: PreTrainedModel, modules: Mapping[str, nn.Module]) -> None:
+        """Put modules in; those of the model that had their places are kept for `remove`."""
+        self.modules = dict(modules)
+        self._originals = {name: _child(model, name) for name in modules}
+        for name, module in self.modules.items():
+            _put(model, name, module)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return what the inserted modules train, each once."""
+        own: dict[int, nn.Parameter] = {}
+        for module in self.modules.values():
+            # An inserted module holds the one that it wraps; that one's weights stay frozen.
+            wrapped = {id(p) for p in getattr(module, "base_layer", nn.Identity()).parameters()}
+            own.update({id(p): p for p in module.parameters() if id(p) not in wrapped})
+        return list(own.values())
+
+    def remove(self, model: PreTrainedModel) -> None:
+        """Put the model's own modules back."""
+        for name, original in self._originals.items():
+            if original is None:
+                parent, _, child = name.rpartition(".")
+                delattr(model.get_submodule(parent), child)
+            else:
+                _put(model, name, original)
+
+
+class Wrapper(nn.Module):
+    """A module around one of the model's own; whoever asks for its weight gets that one's."""
+
+    def __init__(self, base_layer: nn.Module) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """Weight of the wrapped module: T5 looks at its type."""
+        weight: nn.Parameter = self.base_layer.weight  # type: ignore[assignment]  # torch types it loosely
+        return weight
+
+
+class InsertedAttachment(Attachment):
+    """One of our own methods, attached alone."""
+
+    def __init__(
+        self, model: PreTrainedModel, insertion: Insertion, context: AttachContext
+    ) -> None:
+        self._model = model
+        self._insertion = insertion
+        self._context = context
+        train_head(model, context.spec)
+
+    @property
+    def model(self) -> nn.Module:
+        return self._model
+
+    def after_optimizer_step(self, step: int) -> None:
+        """Nothing is scheduled."""
+
+    def extra_state(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def load_extra_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Nothing beside the parameters."""
+
+    def save(self, folder: Path) -> None:
+        write_adapter(folder, self._context, dict(self.trainable()))
+
+    def detach(self) -> PreTrainedModel:
+        self._insertion.remove(self._model)
+        self._model.requires_grad_(requires_grad=False)
+        return self._model
+
+
+def train_head(model: nn.Module, spec: ModelSpec) -> None:
+    """Let the task head train."""
+    for name in spec.head_modules:
+        model.get_submodule(name).requires_grad_(requires_grad=True)
+
+
+def _child(model: nn.Module, name: str) -> nn.Module | None:
+    parent, _, child = name.rpartition(".")
+    found: nn.Module | None = getattr(model.get_submodule(parent), child, None)
+    return found
+
+
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
