@@ -15,10 +15,13 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
     from autopeft.api.result import SearchResult
 
 __version__ = metadata.version("autopeft")
-__all__ = ["__version__", "open_study", "search"]
+__all__ = ["__version__", "load_adapter", "open_study", "search"]
 
 
 def search(*, study: str | PathLike[str] | None = None, **settings: Any) -> "SearchResult":
@@ -57,3 +60,21 @@ def open_study(study: str | PathLike[str]) -> "SearchResult":
     from autopeft.api.result import SearchResult
 
     return SearchResult.open(str(study))
+
+
+def load_adapter(model: "PreTrainedModel", folder: str | PathLike[str]) -> "nn.Module":
+    """Attach an exported adapter that peft has no format for to its base model.
+
+    Args:
+        model: The base model with a task head, as transformers loads it.
+        folder: The exported folder.
+
+    Returns:
+        A module to call as the model itself, ready to predict.
+
+    Raises:
+        autopeft.errors.ModelError: If the folder holds no adapter, or one for another model.
+    """
+    from autopeft.methods.load_adapter import load_adapter as load
+
+    return load(model, str(folder))

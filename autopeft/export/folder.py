@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from autopeft.errors import StudyError
+from autopeft.methods.adapter_files import DESCRIPTION
 from autopeft.models.registry import ModelReference
 from autopeft.space.layers import describe
 from autopeft.trials.trial import TrialRecord, TrialStatus
@@ -87,12 +88,12 @@ def export_trial(record: TrialRecord, adapter: Path, facts: ExportFacts, to: Pat
         folder = Path(scratch) / "export"
         shutil.copytree(adapter, folder)
         _name_base(folder / "adapter_config.json", facts.base)
-        full = not (folder / "adapter_config.json").is_file()
+        library = _library(folder)
         configuration = record.spec.configuration.to_dict()
         text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
         (folder / "configuration.yaml").write_text(text, encoding="utf-8")
-        (folder / "predict.py").write_text(_script(facts, full=full), encoding="utf-8")
-        (folder / "README.md").write_text(_card(record, facts, full=full), encoding="utf-8")
+        (folder / "predict.py").write_text(_script(facts, library), encoding="utf-8")
+        (folder / "README.md").write_text(_card(record, facts, library), encoding="utf-8")
         if to.exists():
             to.rmdir()
         shutil.move(str(folder), to)
@@ -122,23 +123,33 @@ def _name_base(path: Path, base: str) -> None:
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _script(facts: ExportFacts, *, full: bool) -> str:
+def _library(folder: Path) -> str:
+    """Return which library reads the weights: peft, autopeft, or transformers alone."""
+    files = {"adapter_config.json": "peft", DESCRIPTION: "autopeft"}
+    return next((name for f, name in files.items() if (folder / f).is_file()), "transformers")
+
+
+def _script(facts: ExportFacts, library: str) -> str:
     classifier = "AutoModelForSequenceClassification"
     imports = f"from transformers import {classifier}, AutoTokenizer"
     n_labels = len(facts.labels) or 1
-    if full:
-        load = [f"    model = {classifier}.from_pretrained(HERE)"]
-    else:
+    load = [
+        f"    model = {classifier}.from_pretrained(base, num_labels={n_labels})",
+        "    model.config.pad_token_id = tokenizer.pad_token_id",
+    ]
+    if library == "peft":
         imports = f"from peft import PeftModel\n{imports}"
-        load = [
-            f"    model = {classifier}.from_pretrained(base, num_labels={n_labels})",
-            "    model.config.pad_token_id = tokenizer.pad_token_id",
-            "    model = PeftModel.from_pretrained(model, str(HERE))",
-        ]
+        load.append("    model = PeftModel.from_pretrained(model, str(HERE))")
+    elif library == "autopeft":
+        imports = f"from autopeft import load_adapter\n{imports}"
+        load.append("    model = load_adapter(model, HERE)")
+    else:
+        load = [f"    model = {classifier}.from_pretrained(HERE)"]
     return _fill(
         "predict.py.txt",
         imports=imports,
         load="\n".join(load),
+        needs="torch, transformers" + (f" and {library}" if library != "transformers" else ""),
         base=repr(facts.base),
         local_base=repr(facts.reference.location if facts.reference.is_local else None),
         labels=repr(list(facts.labels)),
@@ -146,7 +157,7 @@ def _script(facts: ExportFacts, *, full: bool) -> str:
     )
 
 
-def _card(record: TrialRecord, facts: ExportFacts, *, full: bool) -> str:
+def _card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
     configuration = record.spec.configuration
     component, training = configuration.components[0], configuration.training
     settings = ", ".join(f"{name} {value}" for name, value in component.params) or "none"
@@ -158,7 +169,7 @@ def _card(record: TrialRecord, facts: ExportFacts, *, full: bool) -> str:
     return _fill(
         "model_card.md",
         base=facts.base,
-        library="transformers" if full else "peft",
+        library=library,
         title=f"{facts.task}: {component.method} on {facts.base}",
         task=facts.task,
         about=facts.about,

@@ -1,0 +1,154 @@
+"""Several components on one model, and our own format for what peft has none for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autopeft.cost.memory import saved_bytes
+from autopeft.errors import ModelError, SpaceError
+from autopeft.methods.adapter_files import DESCRIPTION
+from autopeft.methods.compose import attach, count_parameters, read_configuration
+from autopeft.methods.composite import on_meta
+from autopeft.methods.load_adapter import load_adapter
+from autopeft.methods.method import AttachContext, Attachment
+from autopeft.models.spec import ModelSpec, inspect_model
+from autopeft.space.configuration import Configuration
+from tests.contracts.test_methods import STEPS, state, train
+from tests.tiny import CONFIGS, build, inputs, logits
+
+Components = list[dict[str, Any]]
+PARALLEL = {"method": "parallel_adapter", "bottleneck": 4}
+SERIAL = {"method": "serial_adapter", "bottleneck": 3}
+PREFIX = {"method": "prefix", "length": 3}
+LORA = {"method": "lora", "rank": 2}
+COMPOSITES: dict[str, Components] = {
+    "head": [],
+    "autopeft": [SERIAL, {**PARALLEL, "layers": "last:1"}, PREFIX],
+    "houlsby and parallel": [{**SERIAL, "targets": "attn.o+mlp.down"}, PARALLEL],
+    "mam": [PREFIX, PARALLEL],
+    "unipelt": [LORA, PREFIX, SERIAL],
+    "two of peft": [LORA, {"method": "ia3", "targets": "mlp.down"}],
+    "lora in and around": [{**LORA, "targets": "linear"}, PARALLEL, SERIAL],
+    "adalora with others": [{"method": "adalora", "rank": 2}, {"method": "ln_tuning"}, PARALLEL],
+    "shira under an adapter": [{"method": "shira", "targets": "mlp"}, SERIAL],
+}
+#: Identity at the start is promised by all but the prefix.
+NEARNESS = {True: 0.3, False: 1e-5}
+CASES = [
+    pytest.param(name, family, id=f"{name}-{family}")
+    for name in COMPOSITES
+    for family in CONFIGS
+    if (name, family) != ("shira under an adapter", "gpt2")  # no Conv1D
+]
+
+
+def attached(name: str, family: str) -> tuple[Attachment, ModelSpec, Configuration]:
+    model = build(family)
+    spec = inspect_model(model)
+    configuration = read_configuration({"components": COMPOSITES[name]}, spec)
+    torch.manual_seed(3)
+    context = AttachContext(spec=spec, total_steps=STEPS, seed=3)
+    return attach(model, configuration, context), spec, configuration
+
+
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_counts_agree(name: str, family: str) -> None:
+    attachment, spec, configuration = attached(name, family)
+    predicted = count_parameters(configuration, spec) + spec.head_params
+    assert sum(p.numel() for _, p in attachment.trainable()) == predicted
+    context = AttachContext(spec=spec, total_steps=STEPS, seed=3)
+    bare = build(family, "meta").requires_grad_(requires_grad=False)
+    meta = on_meta(bare, configuration.components, context)
+    assert sum(p.numel() for p in meta.parameters() if p.requires_grad) == predicted
+    kept = saved_bytes(attachment.model.train(), 4, 10)
+    assert saved_bytes(meta.train(), 4, 10) == kept
+
+
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_the_base_comes_back(name: str, family: str) -> None:
+    before, base = state(build(family)), logits(build(family), family)
+    attachment, spec, _ = attached(name, family)
+    has_prefix = any(c["method"] == "prefix" for c in COMPOSITES[name])
+    start = logits(attachment.model, family)
+    assert torch.allclose(start, base, atol=NEARNESS[has_prefix])
+    train(attachment, family, steps=3)
+    assert not torch.allclose(logits(attachment.model, family), base, atol=1e-4)
+    after = state(attachment.detach())
+    assert list(after) == list(before)
+    in_head = tuple(f"{head}." for head in spec.head_modules)
+    for key, tensor in after.items():
+        if not key.startswith(in_head):
+            assert torch.equal(tensor, before[key]), key
+
+
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_saved_and_loaded(name: str, family: str, tmp_path: Path) -> None:
+    attachment, _, _ = attached(name, family)
+    train(attachment, family, steps=STEPS)
+    trained = logits(attachment.model, family)
+    attachment.save(tmp_path)
+    assert torch.equal(logits(load_adapter(build(family), tmp_path), family), trained)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_gradient_checkpointing_changes_nothing(family: str) -> None:
+    losses = []
+    for checkpointing in (False, True):
+        attachment, _, _ = attached("autopeft", family)
+        base: Any = attachment.model
+        if checkpointing:
+            base.activation_checkpointing_enable()
+        torch.manual_seed(5)
+        labels = torch.tensor([0, 1, 2, 0])
+        loss = base.train()(**inputs(family), labels=labels).loss
+        loss.backward()
+        gradients = [p.grad for _, p in attachment.trainable()]
+        assert all(g is not None for g in gradients)
+        losses.append([loss.detach(), *gradients])
+    for plain, checkpointed in zip(*losses, strict=True):
+        assert torch.allclose(plain, checkpointed, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_padding_is_not_attended_to_beside_a_prefix(family: str) -> None:
+    attachment, _, _ = attached("mam", family)
+    train(attachment, family, steps=3)
+    batch = inputs(family)
+    expected = logits(attachment.model, family)
+    padded = {
+        "input_ids": torch.nn.functional.pad(batch["input_ids"], (0, 4), value=0),
+        "attention_mask": torch.nn.functional.pad(batch["attention_mask"], (0, 4), value=0),
+    }
+    with torch.no_grad():
+        found = attachment.model.eval()(**padded).logits
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("components", "message"),
+    [
+        ([LORA, {"method": "loha"}], "both change"),
+        ([LORA, {**LORA, "rank": 4}], "both change"),
+        ([LORA, {"method": "full", "targets": "backbone"}], "leaves nothing"),
+        ([LORA, {**SERIAL, "bottleneck": 0}], "bottleneck"),
+    ],
+)
+def test_components_that_cannot_go_together(components: Components, message: str) -> None:
+    spec = inspect_model(build("bert", "meta"))
+    with pytest.raises(SpaceError, match=message):
+        read_configuration({"components": components}, spec)
+
+
+def test_an_adapter_for_another_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no adapter"):
+        load_adapter(build("bert"), tmp_path)
+    attachment, _, _ = attached("mam", "bert")
+    attachment.save(tmp_path)
+    with pytest.raises(ModelError, match="is for a bert of 2 layers, the model is a llama"):
+        load_adapter(build("llama"), tmp_path)
+    text = (tmp_path / DESCRIPTION).read_text()
+    (tmp_path / DESCRIPTION).write_text(text.replace('"schema_version": 1', '"schema_version": 9'))
+    with pytest.raises(ModelError, match="not written by this version"):
+        load_adapter(build("bert"), tmp_path)
