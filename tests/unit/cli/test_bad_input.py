@@ -38,7 +38,7 @@ def given(*arguments: object) -> Arrange:
 SEARCH: dict[str, tuple[Arrange, str]] = {
     "unknown task": (given("--task", "rtee"), r"Unknown task 'rtee': did you mean rte"),
     "unknown model": (given("--model", "minillm"), r"Unknown model 'minillm': did you mean minilm"),
-    "unknown method": (given("--methods", "lroa"), r"Unknown method 'lroa': did you mean lora"),
+    "unknown method": (given("--methods", "lroa"), r"Unknown method .lroa.: did you mean .*lora"),
     "unknown objective": (
         given("--objectives", "quality,parms"),
         r"Unknown objective 'parms': did you mean params",
@@ -145,7 +145,7 @@ def test_other_commands(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ESTIMATES: dict[str, tuple[str, str]] = {
     "malformed": ("a: [1,\n b: 2", r"c\.yaml, line 2"),
     "no mapping": ("- 1", "mapping"),
-    "unknown method": ("method: lroa", "did you mean lora"),
+    "unknown method": ("method: lroa", "did you mean .*lora"),
     "unknown parameter": ("method: lora\nrnk: 8", "rnk"),
     "rank out of range": ("method: lora\nrank: 0", "rank"),
     "unknown target": ("method: lora\ntargets: [attn.x]", r"attn\.x"),

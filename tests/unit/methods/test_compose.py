@@ -50,8 +50,7 @@ def test_kinds_that_a_model_lacks_make_no_difference(spec: ModelSpec) -> None:
         ({"method": "lora", "layers": [7]}, "Layer 7 does not exist"),
         ({"method": "lora", "targets": "norm"}, "finds none of norm"),
         ({"method": "lora", "targets": "attn.qkv"}, "finds none of attn.qkv"),
-        ({"components": []}, "exactly one component"),
-        ({"components": [{"method": "lora"}, {"method": "ia3"}]}, "exactly one component"),
+        ({"components": [{"method": "lora"}, {"method": "ia3"}]}, "lora and ia3|ia3 and lora"),
         ({"rank": 4}, "'method' or 'components'"),
         ("lora", "must be a mapping"),
     ],
@@ -62,5 +61,5 @@ def test_mistakes_are_named(spec: ModelSpec, data: Any, message: str) -> None:
 
 
 def test_unknown_methods_are_named(spec: ModelSpec) -> None:
-    with pytest.raises(UnknownNameError, match="did you mean lora or adalora"):
+    with pytest.raises(UnknownNameError, match="did you mean lora or"):
         read_configuration({"method": "loro"}, spec)
