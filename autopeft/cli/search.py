@@ -11,16 +11,20 @@ from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES, resume_search, run_search
 from autopeft.cli.output import as_table, console, print_json
 from autopeft.cli.progress import ProgressView
+from autopeft.study.study import StudyObserver
 from autopeft.trials.folder import StudyFolder, newest_study
+from autopeft.trials.trial import TrialRecord
 
 
 def search_command(
     study: Path | None, settings: dict[str, Any], *, resume: bool, json_output: bool
 ) -> None:
     """Run or resume a search, then print its front."""
+    interrupt = _Interrupt()
     # A job scheduler's SIGTERM ends a search as cleanly as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    session = _Session(quiet=json_output)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt.handle)
+    session = _Session(interrupt, quiet=json_output)
     try:
         if resume:
             folder = study or newest_study(STUDIES).path
@@ -42,15 +46,45 @@ def search_command(
     _show(result, json_output=json_output)
 
 
+class _Interrupt:
+    """Ctrl-C, which is not lost when it arrives where Python cannot raise it.
+
+    In a destructor or in a callback from C an exception is printed and forgotten; the study's
+    next event raises it again.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def handle(self, *_: object) -> None:
+        """Handle the signal."""
+        self._asked = True
+        raise KeyboardInterrupt
+
+    def started(self, _: TrialRecord) -> None:
+        self._check()
+
+    def reported(self, _: TrialRecord) -> None:
+        self._check()
+
+    def finished(self, _: TrialRecord) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+
+
 class _Session:
     """The progress view of a search, and the folder it writes to."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, interrupt: "_Interrupt", *, quiet: bool) -> None:
+        self._interrupt = interrupt
         self._quiet = quiet
         self._view: ProgressView | None = None
         self.folder: StudyFolder | None = None
 
-    def observers(self, problem: Problem, folder: StudyFolder) -> list[ProgressView]:
+    def observers(self, problem: Problem, folder: StudyFolder) -> list[StudyObserver]:
         self.folder = folder
         self._announce(problem, folder)
         self._view = ProgressView(
@@ -62,7 +96,7 @@ class _Session:
         )
         self._view.already(SearchResult(folder).trials)
         self._view.__enter__()
-        return [self._view]
+        return [self._view, self._interrupt]
 
     def end(self) -> None:
         if self._view is not None:

@@ -98,7 +98,8 @@ class SerialModule(Wrapper):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden: torch.Tensor = self.base_layer(x)
-        return hidden + self.adapter(hidden)
+        result: torch.Tensor = hidden + self.adapter(hidden)
+        return result
 
 
 class ParallelAdapter(InsertedMethod):

@@ -58,7 +58,7 @@ def common(modules: list[ModuleSpec], context: AttachContext) -> dict[str, Any]:
     }
 
 
-def transposed(modules: list[ModuleSpec]) -> dict[str, bool]:
+def transposed(modules: list[ModuleSpec]) -> dict[str, Any]:
     """Return the argument of configs that know GPT-2's transposed Conv1D."""
     return {"fan_in_fan_out": any(module.type == "conv1d" for module in modules)}
 

@@ -31,7 +31,7 @@ class PeftAttachment(Attachment):
             config: The library's config.
             keep: Names of modules whose weights the attachment changes, to be put back.
         """
-        self._kept = {name: model.get_submodule(name).weight.detach().clone() for name in keep}
+        self._kept = {name: _weight(model, name).detach().clone() for name in keep}
         if hasattr(model, "peft_config"):  # of another component
             del model.peft_config
         with warnings.catch_warnings():
@@ -92,9 +92,13 @@ class PeftAttachment(Attachment):
         if hasattr(base, "peft_config"):
             del base.peft_config
         for name, weight in self._kept.items():
-            base.get_submodule(name).weight.data.copy_(weight)
+            _weight(base, name).data.copy_(weight)
         base.requires_grad_(requires_grad=False)
         return base
+
+
+def _weight(model: nn.Module, name: str) -> nn.Parameter:
+    return model.get_parameter(f"{name}.weight")
 
 
 def _keep_a_rank(config: PeftConfig) -> None:

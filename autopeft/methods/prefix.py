@@ -5,6 +5,7 @@ of the model's own inside the attention function, which transformers lets one re
 shift of the positions, and nothing changes where a layer has no prefix.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ class KeyValues(nn.Module):
 class PrefixInsertion(Insertion):
     """Prefixes beside attention modules, and the attention function that reads them."""
 
-    def __init__(self, model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
+    def __init__(self, model: PreTrainedModel, modules: Mapping[str, nn.Module]) -> None:
         super().__init__(model, modules)
         self._implementation = model.config._attn_implementation  # noqa: SLF001 - transformers' name
         model.set_attn_implementation(IMPLEMENTATION)

@@ -35,13 +35,13 @@ FAILURES_TO_ABORT = 3
 class StudyObserver(Protocol):
     """Is told what happens, after it has been recorded."""
 
-    def started(self, record: TrialRecord) -> None:
+    def started(self, record: TrialRecord, /) -> None:
         """A trial was handed to a worker."""
 
-    def reported(self, record: TrialRecord) -> None:
+    def reported(self, record: TrialRecord, /) -> None:
         """A trial measured something at a rung."""
 
-    def finished(self, record: TrialRecord) -> None:
+    def finished(self, record: TrialRecord, /) -> None:
         """A trial ended."""
 
 

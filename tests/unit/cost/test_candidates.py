@@ -107,5 +107,5 @@ def test_refused_methods_are_left_out_with_the_reason() -> None:
 
 def test_unknown_methods_are_named() -> None:
     text = SHIPPED["lora"].replace("choices: [lora]", "choices: [lorra]")
-    with pytest.raises(UnknownNameError, match="did you mean .*lora"):
+    with pytest.raises(UnknownNameError, match=r"did you mean .*lora"):
         CandidateSpace(read_space(text, 2, "x"), SPEC, ParamBudget(text="1", limit=10_000))
