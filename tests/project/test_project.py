@@ -12,6 +12,7 @@ from autopeft.cli.main import app
 from autopeft.methods.registry import catalogue, method_names
 from autopeft.space.schema import read_space, shipped_spaces
 from autopeft.tasks.task import find_task, task_names
+from tests.project import method_table
 
 ROOT = Path(__file__).parents[2]
 UNSAFE = re.compile(r"\bpickle\.|yaml\.load\(|weights_only=False|(?<!\.)\beval\(|\bexec\(")
@@ -71,3 +72,9 @@ def test_modules_stay_small() -> None:
 def test_nothing_unpickles_or_runs_what_it_reads() -> None:
     for file in (ROOT / "autopeft").rglob("*.py"):
         assert not UNSAFE.search(file.read_text()), file
+
+
+def test_the_page_of_methods_is_what_the_registry_says() -> None:
+    assert method_table.FILE.read_text() == method_table.text(), (
+        "run: python -m tests.project.method_table"
+    )
