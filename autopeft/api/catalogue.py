@@ -8,6 +8,7 @@ import yaml
 from autopeft.cost.cost import CostModel
 from autopeft.errors import SpaceError
 from autopeft.methods.compose import read_configuration, refusal
+from autopeft.methods.presets import PREFIX, preset
 from autopeft.methods.registry import get_method, method_names
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
@@ -30,7 +31,7 @@ def estimate(
 
     Args:
         model: Name of the model; no weights are read.
-        file: Configuration in YAML or JSON.
+        file: Configuration in YAML or JSON, or `preset:NAME`.
         n_labels: Number of classes of the head.
         seq_length: Longest input in tokens.
         batch_size: Examples a step; `None` takes the configuration's.
@@ -40,7 +41,8 @@ def estimate(
     """
     config = load_config(resolve_model(model), n_labels)
     spec = inspect_model(meta_model(config))
-    data = _read(file)
+    name = str(file)
+    data = preset(name.removeprefix(PREFIX), spec) if name.startswith(PREFIX) else _read(file)
     if batch_size is not None:
         data["training"] = {**(data.get("training") or {}), "batch_size": batch_size}
     configuration = read_configuration(data, spec)

@@ -97,7 +97,9 @@ def methods(
 
 @app.command()
 def estimate(
-    config: Annotated[Path, typer.Option(help="Configuration in YAML or JSON.")],
+    config: Annotated[
+        Path, typer.Option(help="Configuration in YAML or JSON, or preset:mam and the like.")
+    ],
     model: Annotated[str, typer.Option(help="minilm, a folder or a Hub id.")] = "minilm",
     num_labels: Annotated[int, typer.Option(min=1, help="Classes of the task head.")] = 2,
     seq_len: Annotated[int, typer.Option(min=1, help="Longest input in tokens.")] = 128,

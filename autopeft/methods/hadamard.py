@@ -2,14 +2,14 @@
 
 from peft import HiraConfig, LoHaConfig
 
-from autopeft.methods.library import LibraryMethod, common, transposed
+from autopeft.methods.library import PerModuleMethod, common, transposed
 from autopeft.methods.method import AttachContext, MethodInfo, float_parameter, int_parameter
 from autopeft.models.spec import ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
 
-class LoHa(LibraryMethod):
+class LoHa(PerModuleMethod):
     """W' = W + s (B1 A1) * (B2 A2), an element-wise product of two updates of rank r."""
 
     info = MethodInfo(
@@ -39,7 +39,7 @@ class LoHa(LibraryMethod):
         return LoHaConfig(r=rank, alpha=alpha, **common(modules, context))  # type: ignore[arg-type]
 
 
-class HiRA(LibraryMethod):
+class HiRA(PerModuleMethod):
     """W' = W + W * (B A): the low-rank part scales the entries of the frozen matrix."""
 
     info = MethodInfo(

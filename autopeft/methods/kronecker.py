@@ -3,7 +3,7 @@
 from peft import LoKrConfig
 from peft.tuners.lokr.layer import factorization
 
-from autopeft.methods.library import LibraryMethod, common
+from autopeft.methods.library import PerModuleMethod, common
 from autopeft.methods.method import (
     AttachContext,
     MethodInfo,
@@ -16,7 +16,7 @@ from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
 
-class LoKr(LibraryMethod):
+class LoKr(PerModuleMethod):
     """W' = W + s C (x) D, where D (and C, for `both`) is a product of rank r when that is smaller.
 
     Widths are split into two factors, the smaller as near to `factor` as possible, or to the

@@ -17,14 +17,7 @@ TASK_TYPE = "SEQ_CLS"
 
 
 class LibraryMethod(PeftMethod):
-    """A method of the library: its facts, its count a module, its config."""
-
-    def count_module(self, component: Component, module: ModuleSpec) -> int:
-        """Return the number of parameters that the component trains for one module."""
-        raise NotImplementedError(f"{self.info.name} counts all modules at once")
-
-    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
-        return sum(self.count_module(component, m) for m in self.info.select(component, spec))
+    """A method of the library: its facts, its count, its config."""
 
     def changes_base(self, component: Component) -> bool:  # noqa: ARG002 - most do not
         """Tell whether attaching changes the frozen weights themselves."""
@@ -42,6 +35,17 @@ class LibraryMethod(PeftMethod):
         modules = self.info.select(component, context.spec)
         keep = [module.name for module in modules] if self.changes_base(component) else []
         return PeftAttachment(model, self.config(component, modules, context), keep)
+
+
+class PerModuleMethod(LibraryMethod):
+    """A method of the library whose parameters are a sum over modules."""
+
+    @abstractmethod
+    def count_module(self, component: Component, module: ModuleSpec) -> int:
+        """Return the number of parameters that the component trains for one module."""
+
+    def count_parameters(self, component: Component, spec: ModelSpec) -> int:
+        return sum(self.count_module(component, m) for m in self.info.select(component, spec))
 
 
 def common(modules: list[ModuleSpec], context: AttachContext) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from peft import DeftConfig, DeloraConfig, GloraConfig, GraloraConfig, MissConfi
 
 from autopeft.methods.library import (
     LibraryMethod,
+    PerModuleMethod,
     common,
     inputs,
     largest_divisor,
@@ -24,7 +25,7 @@ from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
 
-class DeLora(LibraryMethod):
+class DeLora(PerModuleMethod):
     """W' = W + lambda / r * ||W|| * B diag(1 / |b_i| |a_i|) A: strength apart from direction.
 
     Bini et al. 2025, arXiv 2503.18225.
@@ -96,7 +97,7 @@ class GraLora(LibraryMethod):
         )
 
 
-class GLora(LibraryMethod):
+class GLora(PerModuleMethod):
     """W' = W + W A + B and b' = b + b D + E + W C (Chavan et al. 2023, arXiv 2306.07967)."""
 
     info = MethodInfo(
@@ -153,7 +154,7 @@ class Miss(LibraryMethod):
         return MissConfig(r=_shard(component, modules), **common(modules, context))
 
 
-class Peanut(LibraryMethod):
+class Peanut(PerModuleMethod):
     """W' = W + s f(W A) B, a small network that reads the frozen matrix (arXiv 2410.01870)."""
 
     info = MethodInfo(
@@ -185,7 +186,7 @@ class Peanut(LibraryMethod):
         )
 
 
-class Deft(LibraryMethod):
+class Deft(PerModuleMethod):
     """W' = (I - P P^T) W + P R: a learned subspace of the outputs is replaced."""
 
     info = MethodInfo(

@@ -7,6 +7,7 @@ from peft import BOFTConfig, HRAConfig, OFTConfig, PsoftConfig, RoadConfig
 
 from autopeft.methods.library import (
     LibraryMethod,
+    PerModuleMethod,
     common,
     inputs,
     largest_divisor,
@@ -78,7 +79,7 @@ class Boft(LibraryMethod):
         )
 
 
-class Hra(LibraryMethod):
+class Hra(PerModuleMethod):
     """W' = W H1 ... Hr, a product of r Householder reflections; pairs cancel at the start."""
 
     info = MethodInfo(
@@ -131,7 +132,7 @@ class Psoft(LibraryMethod):
         )
 
 
-class Road(LibraryMethod):
+class Road(PerModuleMethod):
     """y = R (W x + b), R of 2 x 2 rotations with a scale; variants share 1, 2 or 4 numbers."""
 
     info = MethodInfo(

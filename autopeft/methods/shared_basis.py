@@ -15,7 +15,14 @@ from peft import (
     VeraConfig,
 )
 
-from autopeft.methods.library import LibraryMethod, common, largest_divisor, transposed, widths
+from autopeft.methods.library import (
+    LibraryMethod,
+    PerModuleMethod,
+    common,
+    largest_divisor,
+    transposed,
+    widths,
+)
 from autopeft.methods.method import (
     AttachContext,
     MethodInfo,
@@ -28,7 +35,7 @@ from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
 
-class Vera(LibraryMethod):
+class Vera(PerModuleMethod):
     """W' = W + diag(b) B diag(d) A; A and B are random, frozen and shared by all modules."""
 
     info = MethodInfo(
@@ -61,7 +68,7 @@ class Vera(LibraryMethod):
         )
 
 
-class PVera(LibraryMethod):
+class PVera(PerModuleMethod):
     """VeRA whose inner vector is drawn from a learned normal distribution while training."""
 
     info = MethodInfo(
@@ -93,7 +100,7 @@ class PVera(LibraryMethod):
         )
 
 
-class RandLora(LibraryMethod):
+class RandLora(PerModuleMethod):
     """W' = W + sum of N products B_i L_i A G_i, N = ceil(min(m, n) / r): full rank.
 
     The bases are random and frozen, L and G diagonal. A larger r means fewer parameters.
@@ -202,7 +209,7 @@ class UniLora(LibraryMethod):
         )
 
 
-class TinyLora(LibraryMethod):
+class TinyLora(PerModuleMethod):
     """W' = W + U S (sum of u_i P_i) V^T: u numbers a module over its r principal directions."""
 
     info = MethodInfo(

@@ -4,6 +4,7 @@ from peft import C3AConfig, FourierFTConfig, WaveFTConfig
 
 from autopeft.methods.library import (
     LibraryMethod,
+    PerModuleMethod,
     common,
     largest_divisor,
     transposed,
@@ -15,7 +16,7 @@ from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
 
-class FourierFT(LibraryMethod):
+class FourierFT(PerModuleMethod):
     """W' = W + s Re(IFFT2(S)), S zero but at k random places."""
 
     info = MethodInfo(
@@ -49,7 +50,7 @@ class FourierFT(LibraryMethod):
         )
 
 
-class WaveFT(LibraryMethod):
+class WaveFT(PerModuleMethod):
     """W' = W + s IDWT2(S), S zero but at k random places of the wavelet coefficients."""
 
     info = MethodInfo(
