@@ -152,7 +152,8 @@ def _run(search: _Search, folder: StudyFolder) -> SearchResult:
         result = SearchResult(folder)
         files = write_report(result.summary, result.to_dict(), folder.report)
         facts = {"folder": str(folder.path), "command": result.manifest["command"]}
-        search.tracker.close(result.summary, [*files, folder.space_file], facts, status)
+        artifacts = [*files, folder.space_file, folder.manifest_file]
+        search.tracker.close(result.summary, artifacts, facts, status)
     return result
 
 

@@ -78,21 +78,20 @@ def _check_component(component: Component) -> None:
 
 
 def _check_together(components: Sequence[Component], spec: ModelSpec) -> None:
-    changed: dict[str, str] = {}
+    changed: dict[str, list[str]] = {}
     for method, component in in_order(components):
         if method.info.family == "full":
             raise SpaceError("Full fine-tuning leaves nothing to other components.")
         own = isinstance(method, InsertedMethod)
         for module in method.info.select(component, spec):
             # Two of peft's methods cannot hold one module; ours go around whatever is there.
-            other = changed.get(module.name)
-            if other == component.method or (other and not own):
+            others = changed.setdefault(module.name, [])
+            if component.method in others or (others and not own):
                 raise SpaceError(
-                    f"{component.method} and {other} both change '{module.name}': give them "
+                    f"{component.method} and {others[0]} both change '{module.name}': give them "
                     "different targets or layers."
                 )
-            if not own or other is None:
-                changed[module.name] = component.method
+            others.append(component.method)
 
 
 def read_configuration(data: Any, spec: ModelSpec) -> Configuration:

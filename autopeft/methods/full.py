@@ -52,15 +52,6 @@ class FullAttachment(Attachment):
     def model(self) -> nn.Module:
         return self._model
 
-    def after_optimizer_step(self, step: int) -> None:
-        """Nothing is scheduled."""
-
-    def extra_state(self) -> dict[str, torch.Tensor]:
-        return {}
-
-    def load_extra_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Nothing beside the parameters."""
-
     def save(self, folder: Path) -> None:
         with quiet():
             self._model.save_pretrained(str(folder))

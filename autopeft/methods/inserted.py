@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -88,15 +87,6 @@ class InsertedAttachment(Attachment):
     @property
     def model(self) -> nn.Module:
         return self._model
-
-    def after_optimizer_step(self, step: int) -> None:
-        """Nothing is scheduled."""
-
-    def extra_state(self) -> dict[str, torch.Tensor]:
-        return {}
-
-    def load_extra_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Nothing beside the parameters."""
 
     def save(self, folder: Path) -> None:
         write_adapter(folder, self._context, dict(self.trainable()))

@@ -134,16 +134,14 @@ class Attachment(ABC):
     def model(self) -> nn.Module:
         """The module to call, with the same inputs and outputs as the base model."""
 
-    @abstractmethod
-    def after_optimizer_step(self, step: int) -> None:
+    def after_optimizer_step(self, step: int) -> None:  # noqa: B027 - most have no schedule
         """Do what the method's schedule asks after step `step` (from 1), gradients still there."""
 
-    @abstractmethod
     def extra_state(self) -> dict[str, torch.Tensor]:
-        """Return what beside the trainable parameters a checkpoint needs."""
+        """Return what beside the trainable parameters a checkpoint needs; nothing by default."""
+        return {}
 
-    @abstractmethod
-    def load_extra_state(self, state: dict[str, torch.Tensor]) -> None:
+    def load_extra_state(self, state: dict[str, torch.Tensor]) -> None:  # noqa: B027 - as above
         """Restore what `extra_state` returned."""
 
     @abstractmethod

@@ -51,9 +51,14 @@ class StudyFolder:
         return self.path / "space.yaml"
 
     @property
+    def manifest_file(self) -> Path:
+        """What was asked, with the command, versions, seed and data fingerprint."""
+        return self.path / MANIFEST
+
+    @property
     def exists(self) -> bool:
         """Whether the folder holds a study."""
-        return (self.path / MANIFEST).is_file()
+        return self.manifest_file.is_file()
 
     def trial(self, number: int) -> Path:
         """Return the folder of a trial."""

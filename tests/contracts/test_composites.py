@@ -131,6 +131,7 @@ def test_padding_is_not_attended_to_beside_a_prefix(family: str) -> None:
     [
         ([LORA, {"method": "loha"}], "both change"),
         ([LORA, {**LORA, "rank": 4}], "both change"),
+        ([{**LORA, "targets": "attn"}, PREFIX, {**PREFIX, "length": 5}], "both change"),
         ([LORA, {"method": "full", "targets": "backbone"}], "leaves nothing"),
         ([LORA, {**SERIAL, "bottleneck": 0}], "bottleneck"),
     ],

@@ -6,7 +6,7 @@ from autopeft.methods.compose import count_parameters, read_configuration
 from autopeft.methods.presets import preset, preset_names
 from autopeft.models.loading import meta_model
 from autopeft.models.spec import ModelSpec, inspect_model
-from tests.tiny import CONFIGS, build
+from tests.tiny import build
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,6 @@ def test_sizes_on_bert_base_are_the_papers(name: str, bert_base: ModelSpec) -> N
 @pytest.mark.parametrize("name", preset_names())
 @pytest.mark.parametrize("family", ["bert", "llama", "t5"])
 def test_every_preset_fits_every_family(name: str, family: str) -> None:
-    assert family in CONFIGS
     spec = inspect_model(build(family, "meta"))
     assert read_configuration(preset(name, spec), spec).components or name == "head"
 
