@@ -9,6 +9,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,13 @@ def tiny_study(
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent  # one search for all workers
-    folder = shared / "studies" / "tiny"
+    folder, finished = shared / "studies" / "tiny", shared / "tiny.finished"
     with FileLock(shared / "tiny.lock"):
-        if folder.is_dir():
-            return SearchResult.open(folder)
-        return autopeft.search(study=folder, **tiny_settings)
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that died
+            autopeft.search(study=folder, **tiny_settings)
+            finished.touch()
+        return SearchResult.open(folder)
 
 
 @pytest.fixture

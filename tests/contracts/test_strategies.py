@@ -1,6 +1,8 @@
 """One suite for every strategy."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,3 +219,11 @@ def test_the_surrogate_beats_random_where_there_is_something_to_learn() -> None:
     ours = [volume("bayesian", seed) for seed in range(2)]
     random = [volume("random", seed) for seed in range(2)]
     assert np.mean(ours) > np.mean(random)
+
+
+def test_no_candidate_waits_for_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted, a compilation would leave a lock that stops every later search."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
+    assert run("bayesian", 6)[-1].notes["origin"] == "nehvi"
+    assert "logei_fused_ext" not in sys.modules
+    assert not (tmp_path / "extensions").exists()

@@ -57,7 +57,7 @@ def reloaded(base: Path, rows: Path, max_length: int, *folders: Path) -> list[fl
 OWN = {name for name in method_names() if isinstance(get_method(name), InsertedMethod)}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("methods", [set(method_names()) - OWN, OWN], ids=["library", "own"])
 def test_every_method_gives_its_quality_again(
     methods: set[str],

@@ -15,7 +15,7 @@ from tests.integration.test_search import outcome
 
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
     # Ray warns about its own future defaults and leaves sockets to the collector.
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -42,7 +42,7 @@ def test_ctrl_c(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "studies" / "interrupted"
     process = begin(tiny_settings, folder, "[2/8]", "--workers", 2)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "trials (" in out

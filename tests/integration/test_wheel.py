@@ -43,7 +43,7 @@ def call(*arguments: object, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_the_wheel_brings_its_data(wheel: Path, tmp_path: Path, tiny_model: Path) -> None:
     python = make_venv(tmp_path / "venv")
     pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]

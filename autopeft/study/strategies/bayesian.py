@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+from botorch.acquisition.multi_objective import logei
 from botorch.exceptions import BotorchWarning
 from botorch.sampling import SobolQMCNormalSampler
 from linear_operator.utils.warnings import NumericalWarning
@@ -24,6 +24,11 @@ from autopeft.study.strategy import Candidate
 from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
+
+# BoTorch 0.18 would compile a C++ kernel before the first candidate: up to a minute where there is
+# a compiler, other rounding where there is none, and a compilation that is interrupted leaves a
+# lock behind on which every later search waits for ever.
+logei._load_attempted = True  # noqa: SLF001 - there is no public switch
 
 POOL = 512
 LOCAL_STARTS = 4
@@ -107,7 +112,7 @@ class BayesianStrategy:
         quality = fit_quality(torch.cat([X[:, :-n_costs], fidelity], dim=1), y)
         model = QualityWithCosts(quality, n_costs)
         pending = [r for r in records if r.result is None]
-        acquisition = qLogNoisyExpectedHypervolumeImprovement(
+        acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
             model=model,
             ref_point=[-position for position in self._reference.position],
             X_baseline=self._at_full_fidelity(X),
