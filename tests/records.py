@@ -24,6 +24,7 @@ def report(rung: int, quality: float, rungs: Sequence[float] = RUNGS) -> RungRep
         step=10 * (rung + 1),
         fidelity=rungs[rung],
         metrics={"accuracy": quality},
+        eval_loss=1.0 - quality,
         train_loss=1.0,
         seconds=2.0 * (rung + 1),
         last=rung == len(rungs) - 1,

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from autopeft.api.problem import Problem
-from autopeft.report.summary import setting_text, target_text
 from autopeft.space.configuration import Value
-from autopeft.space.layers import describe
+from autopeft.space.wording import layer_text, setting_text, target_text
 from autopeft.study.fidelity import ETA
 from autopeft.study.strategies.drawing import sobol_points
-from autopeft.study.strategies.ladder import lora_ladder
+from autopeft.study.strategies.start import lora_ladder
 
 _SAMPLE = 512
 
@@ -72,13 +71,13 @@ def _examples(problem: Problem) -> list[dict[str, Any]]:
 
 def _example(problem: Problem, name: str, point: Mapping[str, Value]) -> dict[str, Any]:
     configuration = problem.space.configuration(point)
-    component, cost = configuration.components[0], problem.cost(configuration)
+    cost = problem.cost(configuration)
     return {
         "what": name,
-        "method": component.method,
-        "targets": target_text(component),
-        "layers": describe(component.layers, problem.spec.n_layers),
-        "settings": setting_text(component),
+        "method": configuration.method,
+        "targets": target_text(configuration),
+        "layers": layer_text(configuration, problem.spec.n_layers),
+        "settings": setting_text(configuration),
         "adapter_params": cost.adapter_params,
         "share_of_base": f"{100 * cost.adapter_params / cost.base_params:.3g}%",
         "peak_memory_mib": round(cost.peak_memory_bytes / 2**20),

@@ -16,7 +16,7 @@ from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import ModelReference, resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Configuration, Value
-from autopeft.space.schema import find_space, read_space
+from autopeft.space.schema import ModelShape, find_space, read_space
 from autopeft.study.fidelity import rung_shares
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
 from autopeft.study.study import StudyPlan
@@ -75,6 +75,7 @@ class Problem:
             objectives=self.objectives,
             reference=self.reference_point(),
             quality_metric=self.data.task.quality,
+            eval_rows=len(self.data.validation),
             max_trials=self.request.trials,
             max_seconds=self.request.max_seconds,
             rungs=rung_shares(self.request.fidelity),
@@ -131,7 +132,8 @@ def resolve(request: SearchRequest) -> Problem:
     spec = inspect_model(build_meta())
     max_length = min(request.max_length or task.max_length, spec.max_length or 2**31)
     space_text = space_path.read_text(encoding="utf-8")
-    space = read_space(space_text, spec.n_layers, space_path.name, catalogue())
+    shape = ModelShape(spec.n_layers, spec.hidden_size)
+    space = read_space(space_text, shape, space_path.name, catalogue())
     if request.methods:
         space = space.restricted_to(request.methods)
     budget = ParamBudget.parse(request.budget, spec.base_params)

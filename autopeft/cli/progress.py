@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.cli.output import console
-from autopeft.report.summary import target_text
-from autopeft.space.layers import describe
+from autopeft.space.wording import layer_text, target_text
 from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.study import front_hypervolume, pareto_front
 from autopeft.trials.trial import TrialRecord
@@ -134,10 +133,12 @@ class ProgressView:
         )
 
     def _words(self, record: TrialRecord) -> str:
-        component = record.spec.configuration.components[0]
+        configuration = record.spec.configuration
+        if not configuration.components:
+            return "the head alone"
         return (
-            f"{component.method} on {target_text(component)}, "
-            f"layers {describe(component.layers, self._n_layers)}, "
+            f"{configuration.method} on {target_text(configuration)}, "
+            f"layers {layer_text(configuration, self._n_layers)}, "
             f"{record.cost.adapter_params:,} parameters"
         )
 

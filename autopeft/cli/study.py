@@ -30,10 +30,10 @@ def export_command(study: Path | None, pick: str, to: Path | None) -> None:
     result = open_study(study)
     record = result.pick(pick)
     folder = result.export(to, pick)
-    component = record.spec.configuration.components[0]
     texts = " ".join(['"a text"', '"its second text"'][: result.manifest["task"]["n_texts"]])
+    method = record.spec.configuration.method
     console().print(
-        f"Trial {record.number} ({component.method}, {result.summary.metric} {record.quality:.4f}, "
+        f"Trial {record.number} ({method}, {result.summary.metric} {record.quality:.4f}, "
         f"{record.cost.adapter_params:,} adapter parameters) is in {folder}\n"
         f"Try it:  python {to}/predict.py {texts}",
         highlight=False,

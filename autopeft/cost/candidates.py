@@ -6,15 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from autopeft.cost.budget import ParamBudget
-from autopeft.errors import BudgetError, SpaceError, UnknownNameError
-from autopeft.methods.compose import (
-    check_configuration,
-    complete,
-    count_parameters,
-    missing_targets,
-    refusal,
-)
-from autopeft.methods.registry import default_learning_rates, get_method, method_names
+from autopeft.errors import BudgetError, SpaceError
+from autopeft.methods.compose import complete, count_parameters, missing_targets, refusal
+from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import TRAINING_FIELDS, Configuration, Value
 from autopeft.space.hyperparameter import (
@@ -24,8 +18,9 @@ from autopeft.space.hyperparameter import (
     Hyperparameter,
     IntRange,
     LayerMask,
+    Ordered,
 )
-from autopeft.space.space import COMPONENT_FIELDS, LEARNING_RATE, SearchSpace
+from autopeft.space.space import LEARNING_RATE, SearchSpace, is_method_param
 
 _BISECTIONS = 24
 
@@ -58,13 +53,9 @@ class CandidateSpace:
             training: Fields of `TrainingParams` where the space does not choose them.
 
         Raises:
-            UnknownNameError: If the space names a method that is not registered.
             SpaceError: If the model takes none of the methods, or a default is out of range.
             BudgetError: If nothing fits the budget.
         """
-        for method in space.methods:
-            if method not in method_names():
-                raise UnknownNameError("method", method, method_names())
         reasons = {m: refusal(get_method(m), spec) for m in space.methods}
         self.refused = {m: reason for m, reason in reasons.items() if reason}
         usable = [m for m in space.methods if m not in self.refused]
@@ -73,15 +64,15 @@ class CandidateSpace:
         self.space = space.restricted_to(usable)
         self.spec = spec
         self.budget = budget
-        self._rates = default_learning_rates()
+        self._catalogue = catalogue()
         self._training = dict(training or {})
         self._counts: dict[tuple[object, ...], int | None] = {}
-        check_configuration(self.configuration(self.smallest()), spec)
+        self.smallest()  # or say that nothing fits
 
     def configuration(self, assignment: Mapping[str, Value]) -> Configuration:
         """Return the configuration that a point stands for, with all defaults filled in."""
         return complete(
-            self.space.configuration(assignment, self._rates, self._training), self.spec
+            self.space.configuration(assignment, self._catalogue, self._training), self.spec
         )
 
     def adapter_params(self, assignment: Mapping[str, Value]) -> int | None:
@@ -108,13 +99,12 @@ class CandidateSpace:
         """
         coordinates = list(unit)
         point = self.space.decode(coordinates)
-        sizes = list(self._sizes(point))
-        wanted = [coordinates[start] for _, start in sizes]
-        for _, start in sizes:
-            coordinates[start] = 0.0
+        wanted = {start: coordinates[start] for start in self._sizes(point)}
+        coordinates = [0.0 if i in wanted else u for i, u in enumerate(coordinates)]
         if not self.fits(self.space.decode(coordinates)):
             return None
-        for (_, start), u in zip(sizes, wanted, strict=True):
+        # What wants most chooses first, so that no component is always left with the rest.
+        for start, u in sorted(wanted.items(), key=lambda item: -item[1]):
             coordinates[start] = u * self._largest_fitting(coordinates, start)
         return self.space.decode(coordinates)
 
@@ -123,7 +113,7 @@ class CandidateSpace:
         if self.fits(assignment):
             return dict(assignment)
         coordinates = self.space.encode(assignment)
-        for _, start in self._sizes(assignment):
+        for start in self._sizes(assignment):
             wanted, coordinates[start] = coordinates[start], 0.0
             if self.fits(self.space.decode(coordinates)):
                 coordinates[start] = min(wanted, self._largest_fitting(coordinates, start))
@@ -165,34 +155,52 @@ class CandidateSpace:
             share = 100 * count / self.spec.base_params
             raise BudgetError(
                 f"Nothing in the space '{self.space.name}' fits {self.budget.limit:,} parameters "
-                f"({self.budget.text}): the smallest configuration, {best['method']}, has "
+                f"({self.budget.text}): the smallest configuration, "
+                f"{self.configuration(best).method}, has "
                 f"{count:,} ({share:.3g}% of the base model)."
             )
         return best
 
     def largest(self) -> Assignment:
-        """Return a point with the most adapter parameters that fit the budget."""
+        """Return a point with the most adapter parameters that fit the budget.
+
+        Among the sizes of a composite the choice is greedy, so that a few more may be possible.
+        """
         fitting = (self.shrunk(corner) for corner in self.corners(low=False))
         return max(
-            (point for point in fitting if point is not None),
+            (self._raised(point) for point in fitting if point is not None),
             key=lambda point: (self.adapter_params(point) or 0, str(point)),
             default=self.smallest(),
         )
 
     def corners(self, *, low: bool) -> Iterator[Assignment]:
         """Yield the points with all sizes at an end of their ranges, over all choices."""
-        u = 0.0 if low else 1.0
-        for method in self.space.methods:
-            options = [_corner_coordinates(h, method, u) for h in self.space.hyperparameters]
-            for combination in itertools.product(*options):
-                yield self.space.decode([c for part in combination for c in part])
+        for method in self.space.methods[:1] if self.space.components else self.space.methods:
+            yield from self.corners_of(method, low=low)
 
-    def _sizes(self, assignment: Mapping[str, Value]) -> Iterator[tuple[Hyperparameter, int]]:
+    def corners_of(self, method: str, *, low: bool) -> Iterator[Assignment]:
+        """Yield the corners of one method; in a composite space, those of all together."""
+        chosen: Assignment = {} if self.space.components else {"method": method}
+        u = 0.0 if low else 1.0
+        options = [_corner_coordinates(h, chosen, u) for h in self.space.hyperparameters]
+        for combination in itertools.product(*options):
+            yield self.space.decode([c for part in combination for c in part])
+
+    def _sizes(self, assignment: Mapping[str, Value]) -> Iterator[int]:
+        """Yield the columns of the point's sizes."""
         start = 0
         for h in self.space.hyperparameters:
             if h.name in assignment and _is_size(h):
-                yield h, start
+                yield start
             start += h.width
+
+    def _raised(self, assignment: Assignment) -> Assignment:
+        """Return a point that fits with each of its sizes, in turn, as large as fits."""
+        coordinates = self.space.encode(assignment)
+        for start in self._sizes(assignment):
+            highest = self._largest_fitting(coordinates, start)
+            coordinates[start] = max(coordinates[start], highest)
+        return self.space.decode(coordinates)
 
     def _largest_fitting(self, coordinates: Sequence[float], column: int) -> float:
         """Return the largest coordinate of `column` that fits, the others held (0 fits)."""
@@ -214,26 +222,27 @@ WITHOUT_COST = {LEARNING_RATE, *TRAINING_FIELDS}
 
 
 def _is_size(h: Hyperparameter) -> bool:
-    own = h.field not in {*COMPONENT_FIELDS, *WITHOUT_COST}
-    return own and isinstance(h, FloatRange | IntRange)
+    field = h.field.rpartition(".")[2]
+    return is_method_param(field) and isinstance(h, FloatRange | IntRange | Ordered)
 
 
-def _corner_coordinates(h: Hyperparameter, method: str, u: float) -> list[tuple[float, ...]]:
-    if h.name == "method":
-        return [h.to_unit(method)]
-    if not h.active({"method": method}) or h.field in WITHOUT_COST:
+def _corner_coordinates(h: Hyperparameter, chosen: Assignment, u: float) -> list[tuple[float, ...]]:
+    if h.name in chosen:
+        return [h.to_unit(chosen[h.name])]
+    if not h.active(chosen) or h.field in WITHOUT_COST:
         return [(0.5,) * h.width]
     if isinstance(h, Choice):
         return [h.to_unit(choice) for choice in h.choices]
     if isinstance(h, LayerMask):
         if u == 1.0:
-            return [(1.0,) * h.width]
-        return [tuple(float(i == j) for j in range(h.width)) for i in range(h.width)]
+            return [tuple(float(j >= i) for j in range(h.width)) for i in range(h.width)]
+        lowest = [tuple(float(i == j) for j in range(h.width)) for i in range(h.width)]
+        return [(0.0,) * h.width] if h.empty else lowest
     return [(u,)]
 
 
 def _steps(h: Hyperparameter, value: Value, rng: np.random.Generator) -> list[Value]:
-    """Return nearby values: all other choices, one flipped switch, two steps up and down."""
+    """Return nearby values: other choices, one flipped switch, steps up and down, the ends."""
     if isinstance(h, Choice):
         return [choice for choice in h.choices if choice != value]
     if isinstance(h, LayerMask):
@@ -242,6 +251,10 @@ def _steps(h: Hyperparameter, value: Value, rng: np.random.Generator) -> list[Va
             bits[:i] + ("0" if bits[i] == "1" else "1") + bits[i + 1 :] for i in range(h.width)
         ]
         return [mask for mask in flipped if h.contains(mask)]
+    if isinstance(h, Ordered):
+        index = h.values.index(value)
+        near = [h.values[i] for i in (index - 1, index + 1) if 0 <= i < len(h.values)]
+        return [*near, *(v for v in (h.values[0], h.values[-1]) if v not in {value, *near})]
     here = h.to_unit(value)[0]
     steps = (0.05, 0.2) * rng.uniform(0.5, 1.5, size=2)
     values = [h.from_unit([min(max(here + sign * s, 0.0), 1.0)]) for s in steps for sign in (-1, 1)]

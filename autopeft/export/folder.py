@@ -14,7 +14,7 @@ import yaml
 from autopeft.errors import StudyError
 from autopeft.methods.adapter_files import DESCRIPTION
 from autopeft.models.registry import ModelReference
-from autopeft.space.layers import describe
+from autopeft.space.wording import layer_text, setting_text, target_text
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -159,8 +159,7 @@ def _script(facts: ExportFacts, library: str) -> str:
 
 def _card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
     configuration = record.spec.configuration
-    component, training = configuration.components[0], configuration.training
-    settings = ", ".join(f"{name} {value}" for name, value in component.params) or "none"
+    training = configuration.training
     example = ", ".join(['"a text"'] * facts.n_texts)
     usage = (
         "from predict import load, predict\n\nmodel, tokenizer = load()\n"
@@ -170,7 +169,7 @@ def _card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         "model_card.md",
         base=facts.base,
         library=library,
-        title=f"{facts.task}: {component.method} on {facts.base}",
+        title=f"{facts.task}: {configuration.method} on {facts.base}",
         task=facts.task,
         about=facts.about,
         metric=facts.metric,
@@ -179,10 +178,10 @@ def _card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         share=f"{100 * record.cost.adapter_params / record.cost.base_params:.3g} %",
         head_params=f"{record.cost.head_params:,}",
         memory=f"{record.cost.peak_memory_bytes / 2**20:,.0f} MiB",
-        method=component.method,
-        targets=", ".join(component.targets),
-        layers=describe(component.layers, facts.n_layers),
-        settings=settings,
+        method=configuration.method,
+        targets=target_text(configuration) or "none",
+        layers=layer_text(configuration, facts.n_layers) or "none",
+        settings=setting_text(configuration) or "none",
         learning_rate=f"{training.learning_rate:g}",
         batch_size=str(training.batch_size),
         epochs=f"{record.spec.epochs:g}",

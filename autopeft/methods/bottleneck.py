@@ -26,7 +26,9 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "tanh": torch.tanh,
 }
 _SHARED = (
-    int_parameter("bottleneck", 1, 1024, 24, "width of the bottleneck", log=True),
+    int_parameter(
+        "bottleneck", 1, 16384, 24, "width of the bottleneck", log=True, searched_to=1024
+    ),
     choice_parameter("activation", tuple(ACTIVATIONS), "relu", "between down and up"),
 )
 

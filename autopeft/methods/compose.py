@@ -12,6 +12,7 @@ from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.method import AttachContext, Attachment, PeftMethod
 from autopeft.methods.registry import get_method
 from autopeft.models.spec import ModelSpec
+from autopeft.space.catalogue import shared_learning_rate
 from autopeft.space.configuration import Component, Configuration
 from autopeft.space.targets import expand
 
@@ -116,7 +117,7 @@ def read_configuration(data: Any, spec: ModelSpec) -> Configuration:
         raise SpaceError("A configuration must be a mapping with 'method' or 'components'.")
     components = [_with_defaults(item) for item in data["components"]]
     rates = [get_method(c["method"]).info.default_learning_rate for c in components]
-    training = {"learning_rate": min(rates, default=1e-3), **(data.get("training") or {})}
+    training = {"learning_rate": shared_learning_rate(rates), **(data.get("training") or {})}
     known = {k: v for k, v in data.items() if k not in {"components", "training"}}
     configuration = complete(
         Configuration.from_dict(

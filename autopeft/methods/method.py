@@ -29,19 +29,29 @@ class MethodParameter:
         domain: Values that the method takes; its name is the key in a component.
         default: Value when a configuration file leaves it out.
         about: One line for the user.
+        searched: The part of the domain that `everything` searches; `None` for all of it.
     """
 
     domain: Hyperparameter
     default: Value
     about: str
+    searched: Hyperparameter | None = None
 
 
-def int_parameter(
-    name: str, low: int, high: int, default: int, about: str, *, log: bool = False
+def int_parameter(  # noqa: PLR0913 - the parts of a range
+    name: str,
+    low: int,
+    high: int,
+    default: int,
+    about: str,
+    *,
+    log: bool = False,
+    searched_to: int | None = None,
 ) -> MethodParameter:
-    """Return an integer hyperparameter."""
+    """Return an integer hyperparameter, searched up to `searched_to` where that is given."""
     domain = IntRange(name=name, field=name, low=low, high=high, log=log)
-    return MethodParameter(domain=domain, default=default, about=about)
+    searched = replace(domain, high=searched_to) if searched_to else None
+    return MethodParameter(domain=domain, default=default, about=about, searched=searched)
 
 
 def float_parameter(
@@ -97,7 +107,7 @@ class MethodInfo:
             name=f"{self.name}_targets", field="targets", choices=self.target_choices, when=when
         )
         own = (
-            replace(p.domain, name=f"{self.name}_{p.domain.name}", when=when)
+            replace(p.searched or p.domain, name=f"{self.name}_{p.domain.name}", when=when)
             for p in self.parameters
         )
         return (*own, targets)

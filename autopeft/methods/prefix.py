@@ -34,7 +34,9 @@ class PrefixTuning(InsertedMethod):
         default_targets=("attn.k", "attn.v", "attn.qkv"),
         kinds=("attn.k", "attn.v", "attn.qkv"),
         module_types=("linear", "conv1d"),
-        parameters=(int_parameter("length", 1, 768, 12, "prefix length l", log=True),),
+        parameters=(
+            int_parameter("length", 1, 16384, 12, "prefix length l", log=True, searched_to=768),
+        ),
         mergeable=False,
         starts_at_base=False,
         target_choices=("attn.kv",),

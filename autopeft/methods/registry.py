@@ -7,7 +7,7 @@ from functools import cache
 
 from autopeft.errors import UnknownNameError
 from autopeft.methods.method import FAMILIES, PeftMethod
-from autopeft.space.hyperparameter import Hyperparameter
+from autopeft.space.catalogue import Catalogue, CatalogueEntry
 
 
 @cache
@@ -46,11 +46,15 @@ def get_method(name: str) -> PeftMethod:
     return methods[name]
 
 
-def catalogue() -> dict[str, tuple[Hyperparameter, ...]]:
-    """Return the own dimensions of every method, for search spaces that name methods."""
-    return {name: method.info.dimensions() for name, method in _methods().items()}
-
-
-def default_learning_rates() -> dict[str, float]:
-    """Return the learning rate that a multiple of 1 means, by method."""
-    return {name: method.info.default_learning_rate for name, method in _methods().items()}
+@cache
+def catalogue() -> Catalogue:
+    """Return what search spaces must know of every method."""
+    return {
+        name: CatalogueEntry(
+            learning_rate=method.info.default_learning_rate,
+            targets=method.info.default_targets,
+            domains={p.domain.name: p.domain for p in method.info.parameters},
+            dimensions=method.info.dimensions(),
+        )
+        for name, method in _methods().items()
+    }

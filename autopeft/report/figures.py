@@ -8,9 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
-from autopeft.report.summary import Summary, setting_text, target_text
+from autopeft.report.summary import Summary
 from autopeft.report.theme import mark, theme
-from autopeft.space.layers import describe
+from autopeft.space.wording import layer_text, setting_text, target_text
 from autopeft.study.objective import counts_for_front
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
@@ -130,16 +130,16 @@ def _points(
 
 
 def _hover(summary: Summary, record: TrialRecord) -> str:
-    component = record.spec.configuration.components[0]
+    configuration = record.spec.configuration
     lines = [
-        f"<b>trial {record.number}: {component.method}</b>",
+        f"<b>trial {record.number}: {configuration.method}</b>",
         f"{summary.metric} {record.quality:.4f} at {100 * record.fidelity:.0f} % of a training",
         f"{record.cost.adapter_params:,} adapter parameters",
         f"{record.cost.peak_memory_bytes / 2**20:,.0f} MiB predicted training memory",
-        f"targets {target_text(component)}",
-        f"layers {describe(component.layers, summary.n_layers)}",
-        setting_text(component),
-        f"learning rate {record.spec.configuration.training.learning_rate:g}",
+        f"targets {target_text(configuration)}",
+        f"layers {layer_text(configuration, summary.n_layers)}",
+        setting_text(configuration),
+        f"learning rate {configuration.training.learning_rate:g}",
     ]
     return "<br>".join(line for line in lines if line)
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autopeft.space.configuration import Component
-from autopeft.space.layers import describe
+from autopeft.space.wording import layer_text, setting_text, target_text
 from autopeft.study.objective import Objective, ReferencePoint, compared
 from autopeft.study.pareto import knee
 from autopeft.study.study import front_hypervolume, pareto_front
@@ -86,7 +85,7 @@ class Summary:
         return [self._row(record) for record in records]
 
     def _row(self, record: TrialRecord) -> dict[str, Any]:
-        component = record.spec.configuration.components[0]
+        configuration = record.spec.configuration
         return {
             "trial": record.number,
             "status": record.status.value,
@@ -94,11 +93,11 @@ class Summary:
             "adapter_params": record.cost.adapter_params,
             "share_of_base": f"{100 * record.cost.adapter_params / record.cost.base_params:.3g}%",
             "peak_memory_mib": round(record.cost.peak_memory_bytes / 2**20),
-            "method": component.method,
-            "targets": target_text(component),
-            "layers": describe(component.layers, self.n_layers),
-            "settings": setting_text(component),
-            "learning_rate": record.spec.configuration.training.learning_rate,
+            "method": configuration.method,
+            "targets": target_text(configuration),
+            "layers": layer_text(configuration, self.n_layers),
+            "settings": setting_text(configuration),
+            "learning_rate": configuration.training.learning_rate,
             "fidelity": round(record.fidelity, 3),
             "seconds": round(record.seconds, 1),
             "pick": self.marks(record),
@@ -118,22 +117,3 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def target_text(component: Component) -> str:
-    """Return the targets of a component in a few characters: `attn.q,v mlp.up`."""
-    groups: dict[str, list[str]] = {}
-    for kind in component.targets:
-        family, _, part = kind.partition(".")
-        groups.setdefault(family, []).append(part)
-    return " ".join(
-        f"{family}.{','.join(parts)}" if any(parts) else family for family, parts in groups.items()
-    )
-
-
-def setting_text(component: Component) -> str:
-    """Return the hyperparameters of a component in a few words."""
-    return " ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in component.params
-    )

@@ -14,9 +14,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from autopeft.report.markdown import front_table
-from autopeft.report.summary import Summary, setting_text, target_text
+from autopeft.report.summary import Summary
 from autopeft.report.theme import dashboard_file
-from autopeft.space.layers import describe
+from autopeft.space.wording import flat_params, layer_text, setting_text, target_text
 from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
@@ -165,14 +165,15 @@ class MlflowTracker:
         configuration = record.spec.configuration
         name = f"{record.number:03d} {configuration.method}"
         run_id = self._create(name, record.number, self._parent)
-        component = configuration.components[0]
+        components = configuration.components
+        layers = {layer for component in components for layer in component.layers}
         params = {
             "method": configuration.method,
-            "targets": target_text(component),
-            "layers": describe(component.layers, self._n_layers),
-            "n_layers_adapted": len(component.layers),
-            **dict(component.params),
-            "settings": setting_text(component),
+            "targets": target_text(configuration),
+            "layers": layer_text(configuration, self._n_layers),
+            "n_layers_adapted": len(layers),
+            **flat_params(configuration),
+            "settings": setting_text(configuration),
             "learning_rate": configuration.training.learning_rate,
             "batch_size": configuration.training.batch_size,
             "weight_decay": configuration.training.weight_decay,

@@ -171,10 +171,39 @@ class Choice(Hyperparameter):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered(Hyperparameter):
+    """One of a few rising numbers."""
+
+    values: tuple[int | float, ...]
+
+    @property
+    def width(self) -> int:
+        return 1
+
+    @property
+    def size(self) -> float:
+        return len(self.values)
+
+    def from_unit(self, unit: Sequence[float]) -> int | float:
+        index = int(min(max(unit[0], 0.0), 1.0) * len(self.values))
+        return self.values[min(index, len(self.values) - 1)]
+
+    def to_unit(self, value: Value) -> tuple[float, ...]:
+        return ((self.values.index(value) + 0.5) / len(self.values),)
+
+    def contains(self, value: object) -> bool:
+        return value in self.values and not isinstance(value, bool)
+
+    def describe(self) -> str:
+        return ", ".join(f"{value:g}" for value in self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerMask(Hyperparameter):
-    """A switch a layer, at least one of them on."""
+    """A switch a layer; at least one of them is on, unless it may be `empty`."""
 
     n_layers: int
+    empty: bool = False
 
     @property
     def width(self) -> int:
@@ -182,11 +211,11 @@ class LayerMask(Hyperparameter):
 
     @property
     def size(self) -> float:
-        return float(2**self.n_layers - 1)
+        return float(2**self.n_layers - (not self.empty))
 
     def from_unit(self, unit: Sequence[float]) -> str:
         bits = ["1" if u >= 0.5 else "0" for u in unit]
-        if "1" not in bits:
+        if "1" not in bits and not self.empty:
             # Nothing selected is not a point of the space: take the layer nearest to its switch.
             bits[max(range(self.n_layers), key=lambda i: unit[i])] = "1"
         return "".join(bits)
@@ -199,7 +228,7 @@ class LayerMask(Hyperparameter):
             isinstance(value, str)
             and len(value) == self.n_layers
             and set(value) <= {"0", "1"}
-            and "1" in value
+            and (self.empty or "1" in value)
         )
 
     def describe(self) -> str:

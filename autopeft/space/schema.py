@@ -1,77 +1,45 @@
 """YAML to `SearchSpace`: unknown keys refused, mistakes named with file, line and key."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from autopeft.errors import SpaceError, UnknownNameError
-from autopeft.space.hyperparameter import Choice, FloatRange, Hyperparameter, IntRange, LayerMask
+from autopeft.space.catalogue import Catalogue
+from autopeft.space.check import check_dimension, check_together
+from autopeft.space.file import (
+    AnyEntry,
+    ChoiceEntry,
+    FloatEntry,
+    HalvingsEntry,
+    IntEntry,
+    LayerMaskEntry,
+    OrderedEntry,
+    SpaceFile,
+)
+from autopeft.space.hyperparameter import (
+    Choice,
+    FloatRange,
+    Hyperparameter,
+    IntRange,
+    LayerMask,
+    Ordered,
+)
 from autopeft.space.layers import resolve
 from autopeft.space.space import SearchSpace
 from autopeft.space.targets import expand
 
-Scalar = bool | int | float | str
 
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What a space's dimensions depend on: number of layers, width of the residual stream."""
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    sets: str | None = None
-    when: dict[str, list[Scalar]] = {}
-
-
-class _Number(_Entry):
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "_Number":
-        low, high = getattr(self, "low"), getattr(self, "high")  # noqa: B009 - declared by children
-        if low >= high:
-            raise ValueError("'low' must be smaller than 'high'")
-        if self.log and low <= 0:
-            raise ValueError("a logarithmic range needs 'low' above 0")
-        return self
-
-
-class _Float(_Number):
-    type: Literal["float"]
-    low: float
-    high: float
-
-
-class _Int(_Number):
-    type: Literal["int"]
-    low: int
-    high: int
-
-
-class _Choice(_Entry):
-    type: Literal["choice"]
-    choices: Annotated[list[Scalar], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "_Choice":
-        if len({(type(c), c) for c in self.choices}) < len(self.choices):
-            raise ValueError("'choices' holds a value twice")
-        return self
-
-
-class _LayerMask(_Entry):
-    type: Literal["layer_mask"]
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    schema_version: Literal[1]
-    name: str
-    about: str = ""
-    methods: Literal["all"] | list[str] | None = None
-    hyperparameters: dict[
-        str, Annotated[_Float | _Int | _Choice | _LayerMask, Field(discriminator="type")]
-    ]
+    n_layers: int
+    hidden_size: int
 
 
 def shipped_spaces() -> dict[str, Path]:
@@ -99,23 +67,18 @@ def find_space(name_or_path: str) -> Path:
     return shipped[name_or_path]
 
 
-#: The own dimensions of each method by its name: its hyperparameters and its targets.
-Catalogue = Mapping[str, Sequence[Hyperparameter]]
-
-
-def read_space(
-    text: str, n_layers: int, source: str, catalogue: Catalogue | None = None
-) -> SearchSpace:
+def read_space(text: str, shape: ModelShape, source: str, catalogue: Catalogue) -> SearchSpace:
     """Read a search space.
 
     Args:
         text: Content of a YAML file.
-        n_layers: Number of layers of the model to search on.
+        shape: Of the model to search on.
         source: Name of the file, for messages.
-        catalogue: What `methods` in the file can name.
+        catalogue: The methods that a file can name.
 
     Raises:
-        SpaceError: If the text is no YAML or no search space; names file, line and key.
+        SpaceError: If the text is no YAML or no search space, or names what a method does not
+            have; the message names file, line and key.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -126,52 +89,73 @@ def read_space(
         problem = getattr(error, "problem", None) or "not readable"
         raise SpaceError(f"{source}{line}: not valid YAML: {problem}.") from error
     try:
-        parsed = _File.model_validate(data)
+        parsed = SpaceFile.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         path = [p for p in first["loc"] if p not in _TYPE_TAGS]
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise SpaceError(f"{_place(source, root, path)}: {message}.") from error
-    dimensions = _of_methods(parsed, catalogue or {}, source, root)
+    dimensions = _from_methods(parsed, catalogue, source, root)
     for name, entry in parsed.hyperparameters.items():
         try:
-            dimensions.append(_dimension(name, entry, dimensions, n_layers))
+            dimension = _dimension(name, entry, dimensions, shape)
+            check_dimension(dimension, _named(parsed, dimensions), parsed.components, catalogue)
         except SpaceError as error:
-            raise SpaceError(
-                f"{_place(source, root, ['hyperparameters', name])}: {error}"
-            ) from error
+            place = _place(source, root, ["hyperparameters", name])
+            raise SpaceError(f"{place}: {error}") from error
+        dimensions.append(dimension)
     space = SearchSpace(
         name=parsed.name,
         about=" ".join(parsed.about.split()),
-        n_layers=n_layers,
+        n_layers=shape.n_layers,
         hyperparameters=tuple(dimensions),
+        components=tuple(parsed.components or ()),
     )
-    _check_complete(space, f"{_place(source, root, ['hyperparameters'])}")
+    try:
+        check_together(space)
+    except SpaceError as error:
+        raise SpaceError(f"{_place(source, root, ['hyperparameters'])}: {error}") from error
     return space
 
 
-def _of_methods(
-    parsed: _File, catalogue: Catalogue, source: str, root: yaml.Node | None
+def _from_methods(
+    parsed: SpaceFile, catalogue: Catalogue, source: str, root: yaml.Node | None
 ) -> list[Hyperparameter]:
     """Return the choice of methods and the own dimensions of each, where a file names methods."""
-    if parsed.methods is None:
-        return []
-    place = _place(source, root, ["methods"])
-    names = list(catalogue) if parsed.methods == "all" else parsed.methods
+    key = "methods" if parsed.methods is not None else "components"
+    given = parsed.methods if parsed.methods is not None else parsed.components
+    place = _place(source, root, [key])
+    names = list(catalogue) if given == "all" else list(given or [])
     for name in names:
         if name not in catalogue:
             raise SpaceError(f"{place}: {UnknownNameError('method', name, catalogue)}")
-    if not names or "method" in parsed.hyperparameters:
-        raise SpaceError(f"{place}: name methods here or in 'hyperparameters', at least one.")
+    ways = (parsed.methods, parsed.components, parsed.hyperparameters.get("method"))
+    if sum(way is not None for way in ways) != 1 or len(set(names)) < len(names):
+        raise SpaceError(
+            f"{place}: name each method once, in one of 'methods', 'components' and a "
+            "hyperparameter 'method'."
+        )
+    if parsed.methods is None:
+        return []
+    if not names:
+        raise SpaceError(f"{place}: name at least one method.")
     chosen: list[Hyperparameter] = [Choice(name="method", field="method", choices=tuple(names))]
-    return chosen + [dimension for name in names for dimension in catalogue[name]]
+    return chosen + [dimension for name in names for dimension in catalogue[name].dimensions]
 
 
-_TYPE_TAGS = {"float", "int", "choice", "layer_mask"}
+def _named(parsed: SpaceFile, before: list[Hyperparameter]) -> list[str]:
+    """Return the methods that a dimension may be for: those named above it."""
+    if parsed.components is not None:
+        return parsed.components
+    choice = next((h for h in before if h.name == "method"), None)
+    return [str(c) for c in choice.choices] if isinstance(choice, Choice) else []
+
+
+_TYPE_TAGS = {"float", "int", "choice", "ordered", "halvings", "layer_mask"}
 
 
 def _dimension(
-    name: str, entry: _Entry, before: list[Hyperparameter], n_layers: int
+    name: str, entry: AnyEntry, before: list[Hyperparameter], shape: ModelShape
 ) -> Hyperparameter:
     parents = {h.name: h for h in before}
     for parent, values in entry.when.items():
@@ -185,16 +169,27 @@ def _dimension(
         "field": entry.sets or name,
         "when": tuple((parent, tuple(values)) for parent, values in entry.when.items()),
     }
-    if isinstance(entry, _Float):
+    if isinstance(entry, FloatEntry):
         return FloatRange(low=entry.low, high=entry.high, log=entry.log, **common)
-    if isinstance(entry, _Int):
+    if isinstance(entry, IntEntry):
         return IntRange(low=entry.low, high=entry.high, log=entry.log, **common)
-    if isinstance(entry, _Choice):
-        return _choice(entry, common, n_layers)
-    return LayerMask(n_layers=n_layers, **common)
+    if isinstance(entry, ChoiceEntry):
+        return _choice(entry, common, shape.n_layers)
+    if isinstance(entry, OrderedEntry):
+        return Ordered(values=tuple(entry.values), **common)
+    if isinstance(entry, HalvingsEntry):
+        return Ordered(values=_halvings(entry, shape.hidden_size), **common)
+    assert isinstance(entry, LayerMaskEntry)
+    return LayerMask(n_layers=shape.n_layers, empty=entry.empty, **common)
 
 
-def _choice(entry: _Choice, common: dict[str, Any], n_layers: int) -> Choice:
+def _halvings(entry: HalvingsEntry, hidden_size: int) -> tuple[int, ...]:
+    """Return 0 and the rising sizes n // 2^i, i < steps, each once."""
+    largest = hidden_size if entry.of == "hidden_size" else entry.of
+    return tuple(sorted({0, *(largest >> i for i in range(entry.steps))}))
+
+
+def _choice(entry: ChoiceEntry, common: dict[str, Any], n_layers: int) -> Choice:
     choices = list(entry.choices)
     if common["field"] == "targets":
         for value in choices:
@@ -204,16 +199,6 @@ def _choice(entry: _Choice, common: dict[str, Any], n_layers: int) -> Choice:
         by_layers = {resolve(str(v), n_layers): v for v in reversed(choices)}
         choices = [v for v in choices if v in by_layers.values()]
     return Choice(choices=tuple(choices), **common)
-
-
-def _check_complete(space: SearchSpace, place: str) -> None:
-    for method in space.methods:
-        fields = [h.field for h in space.hyperparameters if h.active({"method": method})]
-        if "targets" not in fields:
-            raise SpaceError(f"{place}: the method '{method}' has no active 'targets'.")
-        twice = {f for f in fields if fields.count(f) > 1}
-        if twice:
-            raise SpaceError(f"{place}: '{min(twice)}' is set twice for the method '{method}'.")
 
 
 def _place(source: str, root: yaml.Node | None, path: list[Any]) -> str:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autopeft.errors import SpaceError
+from autopeft.space.catalogue import Catalogue, shared_learning_rate
 from autopeft.space.configuration import (
     TRAINING_FIELDS,
     Component,
@@ -12,7 +13,7 @@ from autopeft.space.configuration import (
     TrainingParams,
     Value,
 )
-from autopeft.space.hyperparameter import Assignment, Choice, Hyperparameter
+from autopeft.space.hyperparameter import Assignment, Choice, Hyperparameter, Ordered
 from autopeft.space.layers import resolve
 from autopeft.space.targets import expand
 
@@ -25,17 +26,24 @@ LEARNING_RATE = "learning_rate_multiple"
 class SearchSpace:
     """All configurations that a search may try, for models with `n_layers` layers.
 
+    Either every point is one method, chosen by the dimension `method`; or all points are made of
+    the same `components`, each of which a point can do without.
+
     Attributes:
         name: Name of the space.
         about: One sentence for the user.
         n_layers: Number of layers that layer selections refer to.
-        hyperparameters: Dimensions; one is named `method`, and parents come before children.
+        hyperparameters: Dimensions, parents before children. One is named `method`, or those of
+            the components set fields such as `prefix.length`.
+        components: Methods that go together in every point. One with a size of 0 or without
+            layers is left out of a point; a point without any trains the head alone.
     """
 
     name: str
     about: str
     n_layers: int
     hyperparameters: tuple[Hyperparameter, ...]
+    components: tuple[str, ...] = ()
 
     @property
     def dimension(self) -> int:
@@ -44,14 +52,18 @@ class SearchSpace:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names of the methods that can be chosen."""
-        return tuple(str(choice) for choice in self._method_choice().choices)
+        """Names of the methods that can be chosen, or that go together."""
+        return self.components or tuple(str(choice) for choice in self._method_choice().choices)
 
     def restricted_to(self, methods: Sequence[str]) -> "SearchSpace":
         """Return the space with only these methods, without dimensions that none of them use."""
         chosen = tuple(m for m in self.methods if m in methods)
         if not chosen:
             raise SpaceError(f"The space '{self.name}' holds none of {', '.join(methods)}.")
+        if self.components:
+            gone = set(self.components) - set(chosen)
+            own = tuple(h for h in self.hyperparameters if component_of(h) not in gone)
+            return replace(self, hyperparameters=own, components=chosen)
         head = self._method_choice()
         kept: list[Hyperparameter] = []
         for h in self.hyperparameters:
@@ -59,9 +71,7 @@ class SearchSpace:
                 kept.append(Choice(name="method", field="method", choices=chosen))
             elif any(h.active({"method": m}) or _other_parents(h) for m in chosen):
                 kept.append(h)
-        return SearchSpace(
-            name=self.name, about=self.about, n_layers=self.n_layers, hyperparameters=tuple(kept)
-        )
+        return replace(self, hyperparameters=tuple(kept))
 
     def decode(self, unit: Sequence[float]) -> Assignment:
         """Return the point at `dimension` coordinates in [0, 1]; inactive ones are ignored."""
@@ -107,41 +117,68 @@ class SearchSpace:
     def configuration(
         self,
         assignment: Mapping[str, Value],
-        default_learning_rates: Mapping[str, float],
+        catalogue: Catalogue,
         defaults: Mapping[str, Value],
     ) -> Configuration:
         """Return the configuration that a point stands for.
 
         Args:
             assignment: A point of the space.
-            default_learning_rates: By method; the searched multiple scales them.
+            catalogue: The methods; a searched multiple scales their learning rates.
             defaults: Fields of `TrainingParams` where the space does not choose them.
         """
         by_field = {h.field: assignment[h.name] for h in self._active(assignment)}
-        method = str(by_field["method"])
-        layers = by_field.get("layers", "all")
-        chosen = {k: v for k, v in by_field.items() if k in TRAINING_FIELDS}
-        training = {**defaults, **chosen}
+        names = self.components or (str(by_field["method"]),)
+        made = [self._component(name, by_field, catalogue[name].targets) for name in names]
+        components = tuple(component for component in made if component is not None)
+        rate = shared_learning_rate(catalogue[c.method].learning_rate for c in components)
         multiple = float(by_field.get(LEARNING_RATE, 1.0))
-        training["learning_rate"] = float(f"{default_learning_rates[method] * multiple:.6g}")
-        component = Component(
+        chosen = {k: v for k, v in by_field.items() if k in TRAINING_FIELDS}
+        training = {"learning_rate": float(f"{rate * multiple:.6g}"), **defaults, **chosen}
+        return Configuration(components=components, training=TrainingParams(**training))  # type: ignore[arg-type]  # fields checked by the schema
+
+    def _component(
+        self, method: str, by_field: Mapping[str, Value], default_targets: Sequence[str]
+    ) -> Component | None:
+        """Return a component, `None` where a size is 0 or it has no layers."""
+        fields = {field: value for field, value in by_field.items() if "." not in field}
+        mark = f"{method}."
+        own = {f.removeprefix(mark): v for f, v in by_field.items() if f.startswith(mark)}
+        fields |= own
+        layers = self._layers(str(fields.get("layers", "all")))
+        if self.components and (not layers or any(_is_off(value) for value in own.values())):
+            return None
+        targets = fields.get("targets")
+        return Component(
             method=method,
-            targets=expand(str(by_field["targets"])),
-            layers=self._layers(str(layers)),
-            params=tuple((k, v) for k, v in by_field.items() if _is_method_param(k)),
+            targets=expand(default_targets if targets is None else str(targets)),
+            layers=layers,
+            params=tuple((k, v) for k, v in fields.items() if is_method_param(k)),
         )
-        return Configuration(components=(component,), training=TrainingParams(**training))  # type: ignore[arg-type]  # fields checked by the schema
+
+    def n_points(self, continuous: float = math.inf) -> float:
+        """Return the number of points, each continuous dimension counted as `continuous`."""
+        parents = {parent for h in self.hyperparameters for parent, _ in h.when}
+        return self._count(0, {}, parents, continuous)
+
+    def _count(self, index: int, chosen: Assignment, parents: set[str], continuous: float) -> float:
+        if index == len(self.hyperparameters):
+            return 1.0
+        h = self.hyperparameters[index]
+        if not h.active(chosen):
+            return self._count(index + 1, chosen, parents, continuous)
+        if h.name in parents and isinstance(h, Choice | Ordered):
+            values = h.choices if isinstance(h, Choice) else h.values
+            return sum(
+                self._count(index + 1, {**chosen, h.name: value}, parents, continuous)
+                for value in values
+            )
+        size = continuous if math.isinf(h.size) else h.size
+        return size * self._count(index + 1, chosen, parents, continuous)
 
     def log10_size(self) -> float:
         """Return log10 of the number of points, each continuous dimension counted as 100."""
-        return math.log10(sum(self._count_for({"method": m}) for m in self.methods))
-
-    def _count_for(self, chosen: Assignment) -> float:
-        count = 1.0
-        for h in self.hyperparameters:
-            if h.name != "method" and h.active(chosen):
-                count *= min(h.size, 100.0) if math.isinf(h.size) else h.size
-        return count
+        return math.log10(self.n_points(continuous=100.0))
 
     def _layers(self, value: str) -> tuple[int, ...]:
         if len(value) == self.n_layers and set(value) <= {"0", "1"}:
@@ -168,5 +205,16 @@ def _other_parents(h: Hyperparameter) -> bool:
     return bool(h.when) and all(parent != "method" for parent, _ in h.when)
 
 
-def _is_method_param(name: str) -> bool:
-    return name not in COMPONENT_FIELDS and name != LEARNING_RATE and name not in TRAINING_FIELDS
+def _is_off(value: Value) -> bool:
+    return type(value) is int and value == 0
+
+
+def component_of(h: Hyperparameter) -> str | None:
+    """Return the component whose field a dimension sets, `None` if it sets one of all."""
+    component, dot, _ = h.field.rpartition(".")
+    return component if dot else None
+
+
+def is_method_param(field: str) -> bool:
+    """Tell whether a field without its component is a hyperparameter of a method."""
+    return field not in COMPONENT_FIELDS and field != LEARNING_RATE and field not in TRAINING_FIELDS

@@ -16,6 +16,7 @@ from autopeft.study.fidelity import SuccessiveHalving
 from autopeft.study.objective import Objective, ReferencePoint, compared, counts_for_front
 from autopeft.study.pareto import front, hypervolume
 from autopeft.study.strategy import Strategy
+from autopeft.tasks.metrics import METRICS
 from autopeft.trials.ports import Clock, Decision, NoTrial
 from autopeft.trials.store import TrialStore
 from autopeft.trials.trial import (
@@ -53,6 +54,7 @@ class StudyPlan:
         objectives: What is improved; quality first.
         reference: Where hypervolume is measured from.
         quality_metric: Name of the metric that is maximised.
+        eval_rows: Number of rows that it is measured on.
         max_trials: Trials to start in all.
         max_seconds: Time after which no trial is started, `None` for no limit.
         rungs: Shares of a full training after which trials report.
@@ -64,6 +66,7 @@ class StudyPlan:
     objectives: tuple[Objective, ...]
     reference: ReferencePoint
     quality_metric: str
+    eval_rows: int
     max_trials: int
     max_seconds: float | None
     rungs: tuple[float, ...]
@@ -98,7 +101,12 @@ class Study:
         self._store = store
         self._clock = clock
         self._observers = observers
-        self._halving = SuccessiveHalving(objectives=plan.objectives, reference=plan.reference)
+        metric = METRICS[plan.quality_metric]
+        self._halving = SuccessiveHalving(
+            objectives=plan.objectives,
+            reference=plan.reference,
+            error=lambda score: metric.error(score, plan.eval_rows),
+        )
         self._interrupted = deque(r for r in store.records if r.result is None)
         self._begun = clock.now()
 

@@ -1,5 +1,6 @@
 """Metrics, each in 0-1 or -1-1 with larger better."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,11 +19,13 @@ class Metric:
         kind: Kind of task that it scores.
         function: (labels of shape (n,), predictions of shape (n,)) to the score.
         floor: Score of a predictor that knows nothing but the class shares, given the labels.
+        error: (score, number of rows) to the standard error of the score.
     """
 
     kind: Literal["classification", "regression"]
     function: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
     floor: Callable[[NDArray[np.float64]], float]
+    error: Callable[[float, int], float]
 
 
 def _accuracy(labels: NDArray[np.float64], predictions: NDArray[np.float64]) -> float:
@@ -78,13 +81,35 @@ def _zero(_labels: NDArray[np.float64]) -> float:
     return 0.0
 
 
+def _classification(
+    function: Callable[..., float],
+    floor: Callable[..., float],
+    error: Callable[[float, int], float],
+) -> Metric:
+    return Metric(kind="classification", function=function, floor=floor, error=error)
+
+
+def _regression(function: Callable[..., float]) -> Metric:
+    return Metric(kind="regression", function=function, floor=_zero, error=_error_of_correlation)
+
+
+def _error_of_share(score: float, n: int) -> float:
+    """Binomial; for F1 scores, which are near shares, an estimate."""
+    share = min(max(score, 0.0), 1.0)
+    return math.sqrt(share * (1 - share) / n)
+
+
+def _error_of_correlation(score: float, n: int) -> float:
+    return (1 - min(score**2, 1.0)) / math.sqrt(n)
+
+
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric(kind="classification", function=_accuracy, floor=_majority_share),
-    "f1": Metric(kind="classification", function=_f1, floor=_majority_f1),
-    "macro_f1": Metric(kind="classification", function=_macro_f1, floor=_zero),
-    "matthews": Metric(kind="classification", function=_matthews, floor=_zero),
-    "pearson": Metric(kind="regression", function=_correlation("pearsonr"), floor=_zero),
-    "spearman": Metric(kind="regression", function=_correlation("spearmanr"), floor=_zero),
+    "accuracy": _classification(_accuracy, _majority_share, _error_of_share),
+    "f1": _classification(_f1, _majority_f1, _error_of_share),
+    "macro_f1": _classification(_macro_f1, _zero, _error_of_share),
+    "matthews": _classification(_matthews, _zero, _error_of_correlation),
+    "pearson": _regression(_correlation("pearsonr")),
+    "spearman": _regression(_correlation("spearmanr")),
 }
 
 
@@ -93,6 +118,16 @@ def predictions_from(logits: NDArray[np.float64], kind: str) -> NDArray[np.float
     if kind == "regression":
         return logits[:, 0]
     return np.asarray(logits.argmax(axis=1), dtype=np.float64)
+
+
+def mean_loss(logits: NDArray[np.float64], labels: NDArray[np.float64], kind: str) -> float:
+    """Return the mean cross-entropy in nats, or the mean squared error for a regression."""
+    if kind == "regression":
+        return float(np.mean((logits[:, 0] - labels) ** 2))
+    from scipy.special import log_softmax
+
+    likelihoods = log_softmax(logits, axis=1)[np.arange(len(labels)), labels.astype(int)]
+    return float(-np.mean(likelihoods))
 
 
 def evaluate(

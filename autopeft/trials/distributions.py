@@ -17,6 +17,7 @@ from autopeft.space.hyperparameter import (
     Hyperparameter,
     IntRange,
     LayerMask,
+    Ordered,
 )
 from autopeft.space.space import SearchSpace
 
@@ -40,6 +41,8 @@ def distribution(h: Hyperparameter) -> dict[str, BaseDistribution]:
         return {h.name: IntDistribution(h.low, h.high, log=h.log)}
     if isinstance(h, Choice):
         return {h.name: CategoricalDistribution(h.choices)}
+    if isinstance(h, Ordered):
+        return {h.name: CategoricalDistribution(h.values)}
     assert isinstance(h, LayerMask)
     return {_switch(h.name, i): CategoricalDistribution((0, 1)) for i in range(h.n_layers)}
 
@@ -58,11 +61,11 @@ def optuna_values(
 
 
 def assignment_from(h: Hyperparameter, params: Mapping[str, Value]) -> Assignment:
-    """Return the hyperparameter's value from Optuna's parameters, `{}` if no switch is on."""
+    """Return the hyperparameter's value from Optuna's parameters, `{}` if it is none."""
     if not isinstance(h, LayerMask):
         return {h.name: params[h.name]}
     mask = "".join(str(params[_switch(h.name, i)]) for i in range(h.n_layers))
-    return {h.name: mask} if "1" in mask else {}
+    return {h.name: mask} if h.contains(mask) else {}
 
 
 def _switch(name: str, layer: int) -> str:

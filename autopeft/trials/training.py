@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from autopeft.methods.compose import attach
 from autopeft.methods.method import AttachContext
-from autopeft.tasks.metrics import evaluate, predictions_from
+from autopeft.tasks.metrics import evaluate, mean_loss, predictions_from
 from autopeft.trials.batches import epoch_batches, sorted_batches
 from autopeft.trials.engine import Engine
 from autopeft.trials.trial import RungReport, TrialSpec
@@ -66,13 +66,14 @@ class TrialRun:
         started = time.perf_counter()
         target = max(self._step + 1, math.ceil(self.spec.rungs[self._rung] * self.total_steps))
         losses = self._train_to(min(target, self.total_steps))
-        metrics = self.evaluate()
+        metrics, eval_loss = self.evaluate()
         self._seconds += time.perf_counter() - started
         report = RungReport(
             rung=self._rung,
             step=self._step,
             fidelity=round(self._step / self.total_steps, 6),
             metrics=metrics,
+            eval_loss=eval_loss,
             train_loss=float(np.mean(losses)),
             seconds=self._seconds,
             last=self._step == self.total_steps,
@@ -80,8 +81,8 @@ class TrialRun:
         self._rung += 1
         return report
 
-    def evaluate(self) -> dict[str, float]:
-        """Return the task's metrics on the validation rows."""
+    def evaluate(self) -> tuple[dict[str, float], float]:
+        """Return the task's metrics and the mean loss on the validation rows."""
         split = self._engine.workload.validation
         task = self._engine.workload.task
         model = self._attachment.model.eval()
@@ -93,8 +94,9 @@ class TrialRun:
                 logits[rows] = model(**batch).logits.float().cpu().numpy()
         if not np.isfinite(logits).all():
             raise DivergedError("the model's outputs are not finite")
-        predictions = predictions_from(logits, task.kind)
-        return evaluate(task.metrics, np.asarray(split.labels), predictions)
+        labels = np.asarray(split.labels)
+        scores = evaluate(task.metrics, labels, predictions_from(logits, task.kind))
+        return scores, mean_loss(logits, labels, task.kind)
 
     def save_adapter(self, folder: Path) -> None:
         """Write adapter and head in the library's own format."""

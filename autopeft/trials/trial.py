@@ -61,6 +61,7 @@ class RungReport:
         step: Optimiser steps done.
         fidelity: Share of a full training done, in 0-1.
         metrics: The task's metrics on the validation rows.
+        eval_loss: Mean loss on the validation rows: cross-entropy, or squared error.
         train_loss: Mean loss of the steps since the rung before.
         seconds: Training and evaluation time of the trial so far.
         last: Whether this is the full training.
@@ -70,6 +71,7 @@ class RungReport:
     step: int
     fidelity: float
     metrics: Mapping[str, float]
+    eval_loss: float
     train_loss: float
     seconds: float
     last: bool

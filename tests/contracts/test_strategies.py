@@ -11,12 +11,13 @@ from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost
 from autopeft.models.spec import inspect_model
-from autopeft.space.schema import read_space, shipped_spaces
+from autopeft.space.schema import shipped_spaces
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.strategies.bayesian import BayesianStrategy
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 from autopeft.study.strategy import Strategy
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
+from tests.spaces import space_of
 from tests.tiny import build
 
 LIMIT = 3_000
@@ -28,7 +29,7 @@ SPEC = inspect_model(build("bert", "meta"))
 def candidates(space: str = "default", limit: int = LIMIT) -> CandidateSpace:
     text = shipped_spaces()[space].read_text()
     budget = ParamBudget(text=str(limit), limit=limit)
-    return CandidateSpace(read_space(text, SPEC.n_layers, space), SPEC, budget)
+    return CandidateSpace(space_of(text, SPEC.n_layers), SPEC, budget)
 
 
 def reference(space: CandidateSpace) -> ReferencePoint:
@@ -96,6 +97,7 @@ def ended(record: TrialRecord, quality: float | None, fidelity: float = 1.0) -> 
         step=1,
         fidelity=fidelity,
         metrics={"accuracy": quality},
+        eval_loss=1.0 - quality,
         train_loss=1.0,
         seconds=1.0,
         last=fidelity == 1.0,
@@ -177,7 +179,7 @@ hyperparameters:
   layers: {type: choice, choices: [all, "last:1"]}
 """
     budget = ParamBudget(text="3k", limit=3_000)
-    space = CandidateSpace(read_space(text, 2, "small"), SPEC, budget)
+    space = CandidateSpace(space_of(text, 2), SPEC, budget)
     records = run(name, 8, space=space)
     assert len({r.spec.configuration.digest for r in records}) == 8
     assert strategy(name, space).ask(records, 8) is None

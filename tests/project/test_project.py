@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from autopeft.cli.main import app
-from autopeft.methods.registry import catalogue, method_names
-from autopeft.space.schema import read_space, shipped_spaces
+from autopeft.methods.registry import method_names
+from autopeft.space.schema import shipped_spaces
 from autopeft.tasks.task import find_task, task_names
 from tests.project import method_table
+from tests.spaces import space_of
 
 ROOT = Path(__file__).parents[2]
 UNSAFE = re.compile(r"\bpickle\.|yaml\.load\(|weights_only=False|(?<!\.)\beval\(|\bexec\(")
@@ -29,14 +30,14 @@ def test_imports_run_one_way() -> None:
 def test_shipped_spaces_are_valid_and_named_after_their_file(name: str) -> None:
     file = shipped_spaces()[name]
     for n_layers in (1, 6, 33):
-        space = read_space(file.read_text(), n_layers, file.name, catalogue())
+        space = space_of(file.read_text(), n_layers)
         assert set(space.methods) <= set(method_names())
     assert yaml.safe_load(file.read_text())["name"] == name
 
 
 def test_everything_holds_every_method() -> None:
     text = shipped_spaces()["everything"].read_text()
-    assert set(read_space(text, 6, "everything", catalogue()).methods) == set(method_names())
+    assert set(space_of(text).methods) == set(method_names())
 
 
 @pytest.mark.parametrize("name", task_names())

@@ -1,13 +1,16 @@
 """Bayesian optimisation (BoTorch): a start, then noisy expected hypervolume improvement."""
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 from botorch.acquisition.multi_objective import logei
 from botorch.exceptions import BotorchWarning
+from botorch.models import SingleTaskGP
 from botorch.sampling import SobolQMCNormalSampler
 from linear_operator.utils.warnings import NumericalWarning
 from torch import Tensor
@@ -15,10 +18,10 @@ from torch import Tensor
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.space.configuration import Value
 from autopeft.space.hyperparameter import Assignment
-from autopeft.study.objective import Objective, ReferencePoint, compared
+from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
 from autopeft.study.strategies.features import Features
-from autopeft.study.strategies.ladder import lora_ladder
+from autopeft.study.strategies.start import lora_ladder, method_defaults
 from autopeft.study.strategies.surrogate import QualityWithCosts, fit_quality
 from autopeft.study.strategy import Candidate
 from autopeft.trials.trial import TrialRecord
@@ -66,7 +69,8 @@ class BayesianStrategy:
             reference: Where hypervolume is measured from.
             known_values: Natural values of the known objectives of a point.
             seed: The study's seed.
-            n_initial: Candidates from the LoRA ladder and a Sobol sequence before the model.
+            n_initial: Candidates before the model: the LoRA ladder, the other methods at their
+                defaults, then a Sobol sequence.
             pool: Random points that the acquisition function is evaluated on.
         """
         self._space = space
@@ -94,23 +98,26 @@ class BayesianStrategy:
         return Candidate(assignment=best, notes={"origin": "nehvi"}) if best else None
 
     def _start(self, tried: set[str]) -> Candidate | None:
-        """Return the next point of the start: the LoRA ladder, then a Sobol sequence."""
-        for rung in self._untried(lora_ladder(self._space), tried):
-            return Candidate(assignment=rung, notes={"origin": "ladder"})
+        """Return the next point of the start."""
+        for origin, points in self._well_known.items():
+            for point in self._untried(points, tried):
+                return Candidate(assignment=point, notes={"origin": origin})
         for point in untried_sobol(self._space, self._seed, tried):
             return Candidate(assignment=point, notes={"origin": "sobol"})
         return None
+
+    @cached_property
+    def _well_known(self) -> dict[str, list[Assignment]]:
+        return {
+            "ladder": lora_ladder(self._space),
+            "default": method_defaults(self._space, self._seed),
+        }
 
     def _acquisition(
         self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord]
     ) -> Callable[[list[Assignment]], Tensor]:
         X = self._recorded(measured)
-        # Quality on the scale of the reference, turned so that larger is better.
-        y = torch.tensor([[-self._scaled(r)[0]] for r in measured], dtype=torch.double)
-        fidelity = torch.tensor([[r.fidelity] for r in measured], dtype=torch.double)
-        n_costs = len(self._objectives) - 1
-        quality = fit_quality(torch.cat([X[:, :-n_costs], fidelity], dim=1), y)
-        model = QualityWithCosts(quality, n_costs)
+        model = QualityWithCosts(self._fit(X, measured), len(self._objectives) - 1)
         pending = [r for r in records if r.result is None]
         acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
             model=model,
@@ -131,6 +138,23 @@ class BayesianStrategy:
                 return torch.cat([acquisition(chunk) for chunk in rows.split(CHUNK)])
 
         return score
+
+    def _fit(self, X: Tensor, measured: Sequence[TrialRecord]) -> SingleTaskGP:
+        """Fit quality at all rungs: what trials gained from one to the next is seen too."""
+        seen = [
+            (i, report.fidelity, quality)
+            for i, record in enumerate(measured)
+            for report in record.reports
+            if math.isfinite(quality := report.metrics[record.quality_metric])
+        ]
+        rows, fidelities, qualities = zip(*seen, strict=True)
+        n_costs = len(self._objectives) - 1
+        fidelity = torch.tensor(fidelities, dtype=torch.double).unsqueeze(1)
+        inputs = torch.cat([X[list(rows), :-n_costs], fidelity], dim=1)
+        # Quality on the scale of the reference, turned so that larger is better.
+        objective, rest = self._objectives[0], [0.0] * n_costs
+        y = [-self._reference.scaled([objective.minimised(q), *rest])[0] for q in qualities]
+        return fit_quality(inputs, torch.tensor(y, dtype=torch.double).unsqueeze(1))
 
     def _maximise(
         self,
@@ -190,6 +214,3 @@ class BayesianStrategy:
         n_costs = len(self._objectives) - 1
         full = torch.ones((len(inputs), 1), dtype=inputs.dtype)
         return torch.cat([inputs[:, :-n_costs], full, inputs[:, -n_costs:]], dim=1)
-
-    def _scaled(self, record: TrialRecord) -> np.ndarray:
-        return self._reference.scaled(compared(record, self._objectives))

@@ -41,11 +41,14 @@ class Features:
                 values += [float(value == choice) for choice in h.choices]
             else:
                 values += [0.5] * h.width if value is None else list(h.to_unit(value))
-        component = self._space.configuration(assignment).components[0]
-        values += [float(kind in component.targets) for kind in self._kinds]
+        components = self._space.configuration(assignment).components
+        targets = {kind for component in components for kind in component.targets}
+        values += [float(kind in targets) for kind in self._kinds]
         n_layers = self._space.spec.n_layers
-        values.append(len(component.layers) / n_layers)
-        values.append((sum(component.layers) / len(component.layers) + 0.5) / n_layers)
+        layers = {layer for component in components for layer in component.layers}
+        values.append(len(layers) / n_layers)
+        # Without layers, the middle.
+        values.append((sum(layers) / len(layers) + 0.5) / n_layers if layers else 0.5)
         count = self._space.adapter_params(assignment)
         values.append((np.log10(max(count or 1, 1)) - self._low) / (self._high - self._low))
         return np.asarray(values)

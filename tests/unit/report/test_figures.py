@@ -3,9 +3,9 @@ import pytest
 from autopeft.methods.registry import method_names
 from autopeft.report.figures import pareto_figure, pareto_picture
 from autopeft.report.theme import mark
-from autopeft.space.schema import read_space, shipped_spaces
 from autopeft.trials.trial import TrialStatus
 from tests.records import record, summary
+from tests.spaces import space_of
 
 TRIALS = [
     record(0, [0.5, 0.60], 100),
@@ -50,7 +50,7 @@ def test_the_picture_holds_front_and_budget(trials: list) -> None:
 
 
 def test_the_methods_of_the_default_space_have_looks_of_their_own() -> None:
-    space = read_space(shipped_spaces()["default"].read_text(), 6, "default")
+    space = space_of("default")
     looks = [mark(name) for name in space.methods]
     assert len({look.color for look in looks}) == len(looks)
     assert len({look.marker for look in looks}) == len(looks)

@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autopeft.errors import SpaceError, UnknownNameError
-from autopeft.methods.registry import catalogue, default_learning_rates
+from autopeft.methods.registry import catalogue
 from autopeft.space.configuration import Configuration
-from autopeft.space.hyperparameter import Choice, FloatRange, IntRange, LayerMask
-from autopeft.space.schema import find_space, read_space, shipped_spaces
+from autopeft.space.hyperparameter import Choice, FloatRange, IntRange, LayerMask, Ordered
+from autopeft.space.schema import find_space, shipped_spaces
 from autopeft.space.space import SearchSpace
+from tests.spaces import space_of
 
 SHIPPED = {name: path.read_text() for name, path in shipped_spaces().items()}
-SPACES = {name: read_space(text, 6, name, catalogue()) for name, text in SHIPPED.items()}
+SPACES = {name: space_of(text) for name, text in SHIPPED.items()}
 
 HYPERPARAMETERS = st.sampled_from(
     [
@@ -23,6 +24,8 @@ HYPERPARAMETERS = st.sampled_from(
         IntRange(name="a", field="a", low=0, high=3),
         Choice(name="a", field="a", choices=("x", "y", 3)),
         LayerMask(name="a", field="a", n_layers=5),
+        LayerMask(name="a", field="a", n_layers=3, empty=True),
+        Ordered(name="a", field="a", values=(0, 1, 3, 2.5e3)),
     ]
 )
 
@@ -67,10 +70,12 @@ def test_points_survive_encoding(name: str, data: st.DataObject) -> None:
 def test_configurations_survive_json(name: str, data: st.DataObject) -> None:
     space = SPACES[name]
     point = space.decode(data.draw(units(space.dimension)))
-    made = space.configuration(point, default_learning_rates(), {"batch_size": 8})
+    made = space.configuration(point, catalogue(), {"batch_size": 8})
     assert Configuration.from_dict(made.to_dict()) == made
     assert made.training.batch_size == 8
-    assert made.method in space.methods
+    if not space.components:
+        assert made.method in space.methods
+    assert {component.method for component in made.components} <= set(space.methods)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -78,7 +83,8 @@ def test_every_method_of_a_space_is_reached(name: str) -> None:
     space = SPACES[name]
     rng = np.random.default_rng(0)
     points = [space.decode(rng.random(space.dimension)) for _ in range(300)]
-    assert {point["method"] for point in points} == set(space.methods)
+    made = [space.configuration(point, catalogue(), {}) for point in points]
+    assert {c.method for m in made for c in m.components} == set(space.methods)
 
 
 def test_a_changed_parent_gets_new_children() -> None:
@@ -117,7 +123,7 @@ hyperparameters:
   targets: {type: choice, choices: [attn, mlp]}
   layers: {type: layer_mask}
 """
-    assert 10 ** read_space(text, 3, "small").log10_size() == pytest.approx((4 + 1) * 2 * 7)
+    assert 10 ** space_of(text, 3).log10_size() == pytest.approx((4 + 1) * 2 * 7)
 
 
 def test_shorthands_that_coincide_are_one_choice() -> None:
@@ -129,7 +135,7 @@ hyperparameters:
   targets: {type: choice, choices: [attn]}
   layers: {type: choice, choices: [all, "last:1/2", "last:1"]}
 """
-    layers = read_space(text, 2, "shallow").hyperparameters[-1]
+    layers = space_of(text, 2).hyperparameters[-1]
     assert isinstance(layers, Choice)
     assert layers.choices == ("all", "last:1/2")
 
@@ -173,7 +179,6 @@ hyperparameters:
             "    high: 8\n    when: {method: [ia3]}",
             r"'ia3', which 'method' never is",
         ),
-        ("  targets: {type: choice, choices: [attn]}\n", "", r"has no active 'targets'"),
         (
             "  rank:",
             "  r2: {type: int, low: 1, high: 2, sets: rank}\n  rank:",
@@ -184,11 +189,17 @@ hyperparameters:
 def test_mistakes_name_file_line_and_key(old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(SpaceError, match=message):
-        read_space(GOOD.replace(old, new), 6, "mine.yaml")
+        space_of(GOOD.replace(old, new))
+
+
+def test_targets_that_a_space_leaves_out_are_the_methods_own() -> None:
+    space = space_of(GOOD.replace("  targets: {type: choice, choices: [attn]}\n", ""))
+    made = space.configuration({"method": "lora", "rank": 4}, catalogue(), {})
+    assert made.components[0].targets == catalogue()["lora"].targets
 
 
 def test_the_good_file_is_good() -> None:
-    space = read_space(GOOD, 6, "mine.yaml")
+    space = space_of(GOOD)
     assert isinstance(space, SearchSpace)
     assert space.decode([0.0, 0.0, 1.0]) == {"method": "lora", "targets": "attn", "rank": 8}
 
@@ -201,3 +212,82 @@ def test_spaces_are_found_by_name_or_path(tmp_path: Path) -> None:
         find_space("defalt")
     with pytest.raises(SpaceError, match="no search-space file"):
         find_space("missing.yaml")
+
+
+PAPER = """schema_version: 1
+name: two
+components: [serial_adapter, prefix]
+hyperparameters:
+  serial: {sets: serial_adapter.bottleneck, type: halvings, of: hidden_size, steps: 3}
+  prefix: {sets: prefix.length, type: ordered, values: [0, 5, 10]}
+  layers: {type: layer_mask, empty: true}
+"""
+
+
+def test_the_papers_space_has_as_many_points_as_in_the_paper() -> None:
+    """Three log2 reductions from 0 to 10, 10 being off, and 12 switches."""
+    space = space_of("autopeft-paper", 12, 768)
+    assert space.n_points() == 11**3 * 2**12 == 5_451_776
+    serial = space.hyperparameters[0]
+    assert isinstance(serial, Ordered)
+    assert serial.values == (0, 1, 3, 6, 12, 24, 48, 96, 192, 384, 768)
+
+
+def test_a_component_of_size_zero_or_without_layers_is_left_out() -> None:
+    space = space_of(PAPER, 2, 32)
+
+    def made(serial: int, prefix: int, layers: str) -> Configuration:
+        point = {"serial": serial, "prefix": prefix, "layers": layers}
+        assert space.contains(point)
+        return space.configuration(point, catalogue(), {})
+
+    both = made(8, 5, "01")
+    assert both.method == "serial_adapter+prefix"
+    assert {c.layers for c in both.components} == {(1,)}
+    assert {dict(c.params).get("bottleneck", 5) for c in both.components} == {5, 8}
+    assert both.training.learning_rate == 1e-3  # the lower of the two defaults
+    assert made(8, 0, "11").method == "serial_adapter"
+    assert made(0, 5, "11").training.learning_rate == 1e-2
+    assert made(0, 0, "11").method == made(8, 5, "00").method == "head"
+
+
+def test_a_composite_without_a_component_loses_its_dimensions() -> None:
+    space = space_of(PAPER, 2, 32).restricted_to(["prefix"])
+    assert space.methods == ("prefix",)
+    assert [h.name for h in space.hyperparameters] == ["prefix", "layers"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("prefix.length", "prefix.lenght", r"line 6, .*prefix has no hyperparameter 'lenght'"),
+        ("prefix.length", "length", r"line 6, .*say which component"),
+        ("prefix.length", "lora.rank", r"line 6, .*'lora' is none of the components"),
+        ("[0, 5, 10]", "[0, 10, 5]", r"line 6, .*'values' must rise"),
+        ("[0, 5, 10]", "[-1, 5]", r"line 6, .*'length' of prefix cannot be -1"),
+        (
+            "[serial_adapter, prefix]",
+            "[serial, prefix]",
+            r"line 3, .*did you mean .*serial_adapter",
+        ),
+        ("[serial_adapter, prefix]", "[prefix, prefix]", r"line 3, .*each method once"),
+        ("components: [serial_adapter, prefix]\n", "", r"each method once, in one of"),
+        ("steps: 3", "steps: 0", r"line 5, .*steps"),
+    ],
+)
+def test_mistakes_in_composites(old: str, new: str, message: str) -> None:
+    assert old in PAPER
+    with pytest.raises(SpaceError, match=message):
+        space_of(PAPER.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("high: 100000", r"line 6, .*'rank' of lora cannot be 100000; it must be 1 to"),
+        ("high: 8\n    sets: bottleneck", r"lora has no hyperparameter 'bottleneck': it takes"),
+    ],
+)
+def test_values_that_a_method_does_not_take(new: str, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        space_of(GOOD.replace("high: 8", new))

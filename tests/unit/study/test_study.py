@@ -58,6 +58,7 @@ def study(
         objectives=OBJECTIVES,
         reference=REFERENCE,
         quality_metric="accuracy",
+        eval_rows=10_000,
         max_trials=max_trials,
         max_seconds=max_seconds,
         rungs=RUNGS,

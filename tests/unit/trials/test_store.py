@@ -5,18 +5,18 @@ import optuna
 import pytest
 
 from autopeft.errors import StudyError
-from autopeft.space.schema import read_space, shipped_spaces
 from autopeft.space.space import SearchSpace
 from autopeft.trials.folder import StudyFolder, newest_study, write_json
 from autopeft.trials.store import TrialStore, read_records, sqlite_url
 from autopeft.trials.trial import TrialRecord, TrialResult, TrialStatus
 from tests.records import record, report
+from tests.spaces import space_of
 
 OBJECTIVES = {"quality": "maximize", "params": "minimize"}
 
 
 def space(name: str = "default") -> SearchSpace:
-    return read_space(shipped_spaces()[name].read_text(), 6, name)
+    return space_of(name)
 
 
 def point(name: str, n: int) -> TrialRecord:
