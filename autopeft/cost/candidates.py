@@ -166,9 +166,10 @@ class CandidateSpace:
 
         Among the sizes of a composite the choice is greedy, so that a few more may be possible.
         """
-        fitting = (self.shrunk(corner) for corner in self.corners(low=False))
+        shrunk = (self.shrunk(corner) for corner in self.corners(low=False))
+        fitting = (point for point in shrunk if point is not None)
         return max(
-            (self._raised(point) for point in fitting if point is not None),
+            (self._raised(point) for point in fitting) if self.space.components else fitting,
             key=lambda point: (self.adapter_params(point) or 0, str(point)),
             default=self.smallest(),
         )
@@ -235,7 +236,8 @@ def _corner_coordinates(h: Hyperparameter, chosen: Assignment, u: float) -> list
         return [h.to_unit(choice) for choice in h.choices]
     if isinstance(h, LayerMask):
         if u == 1.0:
-            return [tuple(float(j >= i) for j in range(h.width)) for i in range(h.width)]
+            last = [tuple(float(j >= i) for j in range(h.width)) for i in range(h.width)]
+            return last if h.empty else last[:1]
         lowest = [tuple(float(i == j) for j in range(h.width)) for i in range(h.width)]
         return [(0.0,) * h.width] if h.empty else lowest
     return [(u,)]
