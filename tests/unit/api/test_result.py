@@ -8,7 +8,6 @@ import autopeft
 from autopeft.api.result import SearchResult
 from autopeft.errors import RequestError, StudyError, UnknownNameError
 from autopeft.trials.folder import StudyFolder
-from autopeft.trials.trial import TrialStatus
 
 
 def test_a_study_reopens_as_it_was(tiny_study: SearchResult) -> None:
@@ -51,14 +50,6 @@ def test_an_export_never_covers_the_study(tiny_study: SearchResult) -> None:
         with pytest.raises(RequestError, match="holds the study itself"):
             tiny_study.export(place)
     assert tiny_study.folder.exists
-
-
-def test_an_unfinished_trial_is_not_exported(tiny_study: SearchResult, tmp_path: Path) -> None:
-    stopped = [t for t in tiny_study.trials if t.status is TrialStatus.STOPPED]
-    assert stopped, "early stopping never took place in the study of the tests"
-    with pytest.raises(StudyError, match="only complete trials"):
-        tiny_study.export(tmp_path / "out", pick=str(stopped[0].number))
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
