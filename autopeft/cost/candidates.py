@@ -11,7 +11,7 @@ from autopeft.methods.compose import (
     check_configuration,
     complete,
     count_parameters,
-    missing_targets,
+    placement_problem,
     refusal,
 )
 from autopeft.methods.registry import default_learning_rates, get_method, method_names
@@ -89,7 +89,7 @@ class CandidateSpace:
         key = tuple((name, value) for name, value in assignment.items() if name not in WITHOUT_COST)
         if key not in self._counts:
             configuration = self.configuration(assignment)
-            empty = any(missing_targets(c, self.spec) for c in configuration.components)
+            empty = any(placement_problem(c, self.spec) for c in configuration.components)
             count = None if empty else count_parameters(configuration, self.spec)
             self._counts[key] = count
         return self._counts[key]
