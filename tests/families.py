@@ -107,7 +107,7 @@ STRUCTURE: dict[str, Config] = {
     "mt5": lambda: hf.MT5Config(**T5),
     "umt5": lambda: hf.UMT5Config(**T5),
     "beit": lambda: hf.BeitConfig(**IMAGE, **FFN),
-    "deit": lambda: hf.DeiTConfig(**IMAGE, **FFN),
+    "deit": lambda: hf.DeiTConfig(**IMAGE, **FFN, architectures=["DeiTForImageClassification"]),
     "dinov2": lambda: hf.Dinov2Config(**IMAGE),
     "hiera": lambda: hf.HieraConfig(
         embed_dim=8,

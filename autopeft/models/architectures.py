@@ -87,14 +87,14 @@ _NORM = {
     "norm.attn": (
         r"attention\.output\.LayerNorm",
         r"attention\.LayerNorm",
-        r"(?:layernorm_before|input_layernorm|sa_layer_norm|ln_1|norm1|attn_norm)",
+        r"(?:layernorm_before|input_layernorm|sa_layer_norm|ln_1|ln_attn|norm1|attn_norm)",
         r"(?:self_attn_layer_norm|encoder_attn_layer_norm|q_norm|k_norm)",
         r"layer\.0\.layer_norm",  # T5: sublayer 0 is attention
         r"decoder\.block\.\d+\.layer\.1\.layer_norm",  # T5: the decoder's is cross-attention
     ),
     "norm.mlp": (
         r"output\.LayerNorm",
-        r"(?:layernorm_after|post_attention_layernorm|output_layer_norm|ln_2|norm2|mlp_norm)",
+        r"(?:layernorm_after|post_attention_layernorm|output_layer_norm|ln_2|ln_mlp|norm2|mlp_norm)",
         r"(?:final_layer_norm|full_layer_layer_norm)",
         r"(?:pre|post)_feedforward_layernorm",  # Gemma 2 and 3
         r"layer\.\d+\.layer_norm",
