@@ -134,8 +134,9 @@ class _MetaForward(TorchFunctionMode):
             return func(args[0], _all_selected(args[1]))
         if func is nn.functional.scaled_dot_product_attention and args[0].is_meta:
             mask = kwargs.get("attn_mask")
+            heads = {tensor.shape[1] for tensor in args[:3]}  # Falcon's keys have one for all
             unfused = kwargs.get("dropout_p", 0.0) > 0 or kwargs.get("enable_gqa", False)
-            if not unfused and not (mask is not None and mask.requires_grad):
+            if len(heads) == 1 and not unfused and not (mask is not None and mask.requires_grad):
                 if mask is not None and mask.dtype == torch.bool:
                     mask = torch.empty_like(mask, dtype=args[0].dtype)
                 fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
@@ -174,12 +175,13 @@ def _forward(model: nn.Module, batch_size: int, seq_length: int) -> None:
 
 
 def _tokens(batch_size: int, seq_length: int, device: torch.device) -> dict[str, torch.Tensor]:
-    # Four dimensions: transformers looks into the values of a two-dimensional mask.
-    mask_shape = (batch_size, 1, seq_length, seq_length)
-    return {
-        "input_ids": torch.zeros((batch_size, seq_length), dtype=torch.long, device=device),
-        "attention_mask": torch.ones(mask_shape, dtype=torch.bool, device=device),
-    }
+    shape = (batch_size, seq_length)
+    mask = torch.ones(shape, dtype=torch.long, device=device)
+    # A padded token, as most batches have one: without any, transformers makes no mask. On `meta`
+    # it cannot look, and always makes one.
+    mask[:, -1] = 0
+    input_ids = torch.zeros(shape, dtype=torch.long, device=device)
+    return {"input_ids": input_ids, "attention_mask": mask}
 
 
 def _images(config: Any, batch_size: int, device: torch.device) -> dict[str, torch.Tensor]:

@@ -25,8 +25,10 @@ def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
     if not candidates:
         return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"
     if not any(m.type in info.module_types for m in candidates):
-        types = ", ".join(sorted({m.type for m in candidates}))
-        return f"{spec.family} holds its projections as {types}, which {info.name} cannot change"
+        return (
+            f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and peft has "
+            f"{info.name} for Linear alone"
+        )
     return method.objection(_default(method, spec), spec)
 
 

@@ -10,11 +10,11 @@ from autopeft.errors import SpaceError
 from autopeft.methods.compose import attach, count_parameters, read_configuration, refusal
 from autopeft.methods.composite import on_meta
 from autopeft.methods.method import AttachContext
-from autopeft.methods.registry import get_method
+from autopeft.methods.registry import get_method, method_names
 from autopeft.models.spec import inspect_model
 from tests.contracts.test_methods import STEPS, state, train
 from tests.families import FURTHER
-from tests.tiny import build, logits
+from tests.tiny import ALL, build, logits
 
 COMPONENTS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora", "targets": "linear", "rank": 2},
@@ -30,7 +30,9 @@ REFUSED = {
     ("prefix", "deberta-v2"): "does not go through transformers' interface",
     ("prefix", "gemma2"): "does not go through transformers' interface",  # it caps the logits
 }
-#: Kept bytes are an upper bound where attention has dropout but a mask of its own making.
+#: BART's decoder gets a mask of ones, which transformers drops once it has looked at it; on `meta`
+#: it cannot look.
+UPPER_BOUND = {"bart": 1.02}
 CASES = [
     pytest.param(name, family, id=f"{name}-{family}")
     for name in COMPONENTS
@@ -53,9 +55,10 @@ def test_attached_counted_trained_and_detached(name: str, family: str) -> None:
     bare = build(family, "meta").requires_grad_(requires_grad=False)
     meta = on_meta(bare, configuration.components, context).train()
     assert sum(p.numel() for p in meta.parameters() if p.requires_grad) == predicted
-    assert saved_bytes(meta, 4, 10) == saved_bytes(attachment.model.train(), 4, 10)
+    kept = saved_bytes(attachment.model.train(), 4, 10)
+    assert kept <= saved_bytes(meta, 4, 10) <= UPPER_BOUND.get(family, 1.0) * kept
 
-    nearness = 1e-5 if get_method(name).info.starts_at_base else 0.3
+    nearness = 1e-5 if get_method(name).info.starts_at_base else 0.5
     assert torch.allclose(logits(attachment.model, family), base, atol=nearness)
     train(attachment, family, steps=2)
     assert all(p.grad is None or p.grad.isfinite().all() for _, p in attachment.trainable())
@@ -75,6 +78,14 @@ def test_refusals_say_why(name: str, family: str) -> None:
     assert REFUSED[name, family] in reason
     with pytest.raises(SpaceError, match="does not go through"):
         read_configuration(COMPONENTS[name], spec)
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_what_is_not_refused_can_be_counted_with_its_defaults(family: str) -> None:
+    spec = inspect_model(build(family, "meta"))
+    for name in method_names():
+        if refusal(get_method(name), spec) is None:
+            assert count_parameters(read_configuration({"method": name}, spec), spec) > 0
 
 
 @pytest.mark.parametrize(
