@@ -26,8 +26,8 @@ def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
         return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"
     if not any(m.type in info.module_types for m in candidates):
         return (
-            f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and peft has "
-            f"{info.name} for Linear alone"
+            f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and peft "
+            f"has {info.name} for Linear alone"
         )
     return method.objection(_default(method, spec), spec)
 

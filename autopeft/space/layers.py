@@ -15,7 +15,7 @@ HELP = (
 )
 
 
-def resolve(selection: str | Sequence[int], n_layers: int) -> tuple[int, ...]:
+def resolve(selection: str | Sequence[object], n_layers: int) -> tuple[int, ...]:
     """Return the sorted layer numbers that `selection` stands for in a model of `n_layers`.
 
     Args:
@@ -30,10 +30,7 @@ def resolve(selection: str | Sequence[int], n_layers: int) -> tuple[int, ...]:
         SpaceError: If the selection cannot be read, is empty, or leaves the model.
     """
     if not isinstance(selection, str):
-        for number in selection:
-            if not isinstance(number, int) or isinstance(number, bool):
-                raise SpaceError(f"The layer {number!r} is not a whole number: {HELP}.")
-        return _checked(sorted(set(selection)), selection, n_layers)
+        return _checked(_whole_numbers(selection), selection, n_layers)
     if selection == "all":
         return tuple(range(n_layers))
     if match := _MASK.fullmatch(selection):
@@ -43,6 +40,15 @@ def resolve(selection: str | Sequence[int], n_layers: int) -> tuple[int, ...]:
     if match := _COUNTED.fullmatch(selection):
         return _counted(match, n_layers)
     raise SpaceError(f"Cannot read the layers '{selection}': {HELP}.")
+
+
+def _whole_numbers(listed: Sequence[object]) -> list[int]:
+    numbers: set[int] = set()
+    for number in listed:
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise SpaceError(f"The layer {number!r} is not a whole number: {HELP}.")
+        numbers.add(number)
+    return sorted(numbers)
 
 
 def _counted(match: re.Match[str], n_layers: int) -> tuple[int, ...]:
@@ -73,7 +79,9 @@ def _masked(digits: str, selection: str, n_layers: int) -> tuple[int, ...]:
     return _checked(numbers, selection, n_layers)
 
 
-def _checked(numbers: list[int], selection: str | Sequence[int], n_layers: int) -> tuple[int, ...]:
+def _checked(
+    numbers: list[int], selection: str | Sequence[object], n_layers: int
+) -> tuple[int, ...]:
     if not numbers:
         raise _nothing(selection)
     outside = [number for number in numbers if not 0 <= number < n_layers]
@@ -84,7 +92,7 @@ def _checked(numbers: list[int], selection: str | Sequence[int], n_layers: int) 
     return tuple(numbers)
 
 
-def _nothing(selection: str | Sequence[int]) -> SpaceError:
+def _nothing(selection: str | Sequence[object]) -> SpaceError:
     shown = selection if isinstance(selection, str) else list(selection)
     return SpaceError(f"The layers '{shown}' select nothing: {HELP}.")
 
