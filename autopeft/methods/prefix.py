@@ -48,7 +48,7 @@ class PrefixTuning(InsertedMethod):
         if not spec.attention_interface:
             return (
                 f"{spec.family}'s attention does not go through transformers' interface to scaled "
-                "dot-product attention, where prefix tuning puts its keys and values"
+                "dot-product attention, where prefixes go in"
             )
         if any(None in widths for widths in self._widths(component, spec).values()):
             return "prefix needs keys and values of the same attention: targets attn.kv"
