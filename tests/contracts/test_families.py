@@ -21,7 +21,12 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "ia3": {"method": "ia3"},
     "ln_tuning": {"method": "ln_tuning", "targets": "norm.all"},
     "bitfit": {"method": "bitfit"},
-    "serial_adapter": {"method": "serial_adapter", "targets": "attn.o+mlp.down", "bottleneck": 3},
+    "serial_adapter": {
+        "method": "serial_adapter",
+        "targets": "attn.o+mlp.down",
+        "bottleneck": 3,
+        "activation": "gelu",  # three units of a ReLU can all be off
+    },
     "parallel_adapter": {"method": "parallel_adapter", "bottleneck": 4},
     "prefix": {"method": "prefix", "length": 3},
 }
