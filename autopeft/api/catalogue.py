@@ -33,7 +33,7 @@ def estimate(
         model: Name of the model; no weights are read.
         file: Configuration in YAML or JSON, or `preset:NAME`.
         n_labels: Number of classes of the head.
-        seq_length: Longest input in tokens.
+        seq_length: Longest input in tokens; a model of images has its own size.
         batch_size: Examples a step; `None` takes the configuration's.
 
     Raises:
@@ -64,7 +64,8 @@ def estimate(
             "activations": memory.activations,
         },
         "batch_size": configuration.training.batch_size,
-        "seq_length": length,
+        "seq_length": length if spec.reads == "tokens" else None,
+        "notes": list(spec.notes),
     }
 
 

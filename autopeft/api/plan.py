@@ -34,6 +34,7 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         "family": problem.spec.family,
         "base_params": problem.spec.base_params,
         "head_params": problem.spec.head_params,
+        "notes": list(problem.spec.notes),
         "train_rows": len(problem.data.train),
         "eval_rows": len(problem.data.validation),
         "budget": {"text": space.budget.text, "limit": space.budget.limit},

@@ -130,6 +130,11 @@ def resolve(request: SearchRequest) -> Problem:
 
     build_meta = partial(meta_model, config)
     spec = inspect_model(build_meta())
+    if spec.reads != "tokens":
+        raise RequestError(
+            f"The model '{reference.name}' reads images, and tasks are of texts: `autopeft "
+            "methods` and `autopeft estimate` take it, a search does not."
+        )
     max_length = min(request.max_length or task.max_length, spec.max_length or 2**31)
     space_text = space_path.read_text(encoding="utf-8")
     shape = ModelShape(spec.n_layers, spec.hidden_size)

@@ -7,7 +7,7 @@ from autopeft.api.catalogue import estimate, method_rows, spec_of
 from autopeft.api.plan import describe_plan
 from autopeft.api.problem import resolve
 from autopeft.api.request import SearchRequest
-from autopeft.cli.output import console, print_rows
+from autopeft.cli.output import console, print_notes, print_rows
 
 
 def plan_command(settings: dict[str, Any], output: str) -> None:
@@ -16,14 +16,17 @@ def plan_command(settings: dict[str, Any], output: str) -> None:
     if output == "table":
         _print_facts(plan)
     print_rows(plan["examples"], output, title="What fits", data=plan)
+    print_notes(plan["notes"])
 
 
 def methods_command(model: str | None, output: str) -> None:
     """Print the methods."""
-    rows = method_rows(spec_of(model) if model else None)
-    if model is None:
+    spec = spec_of(model) if model else None
+    rows = method_rows(spec)
+    if spec is None:
         rows = [{k: v for k, v in row.items() if k not in {"takes", "reason"}} for row in rows]
     print_rows(rows, output, title="PEFT methods" + (f" on {model}" if model else ""))
+    print_notes(spec.notes if spec else ())
 
 
 def estimate_command(
@@ -32,13 +35,14 @@ def estimate_command(
     """Print what a configuration costs."""
     n_labels, seq_length, batch = shape
     result = estimate(model, config, n_labels=n_labels, seq_length=seq_length, batch_size=batch)
-    flat = {k: v for k, v in result.items() if not isinstance(v, dict)}
+    flat = {k: v for k, v in result.items() if not isinstance(v, dict | list)}
     flat.update({f"memory_{name}": value for name, value in result["memory_parts"].items()})
     if output == "table":
         rows = [{"what": name.replace("_", " "), "value": value} for name, value in flat.items()]
         print_rows(rows, output, title=f"{config.name} on {model}")
     else:
         print_rows([flat], output, data=result)
+    print_notes(result["notes"])
 
 
 def _print_facts(plan: dict[str, Any]) -> None:

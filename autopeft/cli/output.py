@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -43,6 +43,12 @@ def print_rows(
 def print_json(data: Any) -> None:
     """Print data as JSON."""
     print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what the user should know beside the rows, apart from what a machine reads."""
+    for note in notes:
+        console(stderr=True).print(note, highlight=False, markup=False)
 
 
 def as_table(rows: Sequence[dict[str, Any]], title: str = "") -> Table:

@@ -9,7 +9,7 @@ from autopeft.api.problem import Problem
 from autopeft.api.request import SearchRequest
 from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES, resume_search, run_search
-from autopeft.cli.output import as_table, console, print_json
+from autopeft.cli.output import as_table, console, print_json, print_notes
 from autopeft.cli.progress import ProgressView
 from autopeft.study.study import StudyObserver
 from autopeft.trials.folder import StudyFolder, newest_study
@@ -118,6 +118,7 @@ class _Session:
             f"{budget.limit:,} adapter parameters, head {spec.head_params:,}",
             highlight=False,
         )
+        print_notes(spec.notes)
         for method, reason in problem.space.refused.items():
             out.print(f"left out {method}: {reason}", highlight=False)
         out.print(f"study {_shown(folder)}", highlight=False)

@@ -7,7 +7,7 @@ import numpy as np
 
 from autopeft.cost.budget import ParamBudget
 from autopeft.errors import BudgetError, SpaceError
-from autopeft.methods.compose import complete, count_parameters, missing_targets, refusal
+from autopeft.methods.compose import complete, count_parameters, placement_problem, refusal
 from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import TRAINING_FIELDS, Configuration, Value
@@ -80,7 +80,7 @@ class CandidateSpace:
         key = tuple((name, value) for name, value in assignment.items() if name not in WITHOUT_COST)
         if key not in self._counts:
             configuration = self.configuration(assignment)
-            empty = any(missing_targets(c, self.spec) for c in configuration.components)
+            empty = any(placement_problem(c, self.spec) for c in configuration.components)
             count = None if empty else count_parameters(configuration, self.spec)
             self._counts[key] = count
         return self._counts[key]

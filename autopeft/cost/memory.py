@@ -61,7 +61,7 @@ def estimate_memory(
         spec: Structure of the model.
         meta_model: Builds a fresh model with its task head on the `meta` device.
         n_adapter_params: Adapter parameters of the configuration.
-        seq_length: Tokens of every row of the batch.
+        seq_length: Tokens of every row of the batch; a model of images has its own size.
     """
     context = AttachContext(spec=spec, total_steps=100, seed=0)
     base = meta_model().requires_grad_(requires_grad=False)
@@ -87,7 +87,7 @@ def saved_bytes(model: nn.Module, batch_size: int, seq_length: int) -> int:
     Args:
         model: A transformers model, plain or with an adapter, on any device.
         batch_size: Rows of the batch.
-        seq_length: Tokens of every row.
+        seq_length: Tokens of every row; a model of images has its own size.
     """
     parameters = {_storage_key(p) for p in model.parameters()}
     storages: dict[int, int] = {}
@@ -134,8 +134,9 @@ class _MetaForward(TorchFunctionMode):
             return func(args[0], _all_selected(args[1]))
         if func is nn.functional.scaled_dot_product_attention and args[0].is_meta:
             mask = kwargs.get("attn_mask")
+            heads = {tensor.shape[1] for tensor in args[:3]}  # Falcon's keys have one for all
             unfused = kwargs.get("dropout_p", 0.0) > 0 or kwargs.get("enable_gqa", False)
-            if not unfused and not (mask is not None and mask.requires_grad):
+            if len(heads) == 1 and not unfused and not (mask is not None and mask.requires_grad):
                 if mask is not None and mask.dtype == torch.bool:
                     mask = torch.empty_like(mask, dtype=args[0].dtype)
                 fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
@@ -156,15 +157,11 @@ def _all_selected(key: Any) -> Any:
 
 def _forward(model: nn.Module, batch_size: int, seq_length: int) -> None:
     device = next(model.parameters()).device
-    shape = (batch_size, seq_length)
     config: Any = model.config
-    inputs: dict[str, Any] = {
-        "input_ids": torch.zeros(shape, dtype=torch.long, device=device),
-        # Four dimensions: transformers looks into the values of a two-dimensional mask.
-        "attention_mask": torch.ones(
-            (batch_size, 1, seq_length, seq_length), dtype=torch.bool, device=device
-        ),
-    }
+    if model.main_input_name == "pixel_values":
+        inputs = _images(config, batch_size, device)
+    else:
+        inputs = _tokens(batch_size, seq_length, device)
     if getattr(config, "is_encoder_decoder", False):
         # The classification heads of encoder-decoders look for end tokens in the values; the
         # backbone below them keeps all but a few numbers.
@@ -175,6 +172,23 @@ def _forward(model: nn.Module, batch_size: int, seq_length: int) -> None:
     dtype = torch.float32 if regression else torch.long
     labels = torch.zeros((batch_size,), dtype=dtype, device=device)
     model(**inputs, labels=labels)
+
+
+def _tokens(batch_size: int, seq_length: int, device: torch.device) -> dict[str, torch.Tensor]:
+    shape = (batch_size, seq_length)
+    mask = torch.ones(shape, dtype=torch.long, device=device)
+    # A padded token, as most batches have one: without any, transformers makes no mask. On `meta`
+    # it cannot look, and always makes one.
+    mask[:, -1] = 0
+    input_ids = torch.zeros(shape, dtype=torch.long, device=device)
+    return {"input_ids": input_ids, "attention_mask": mask}
+
+
+def _images(config: Any, batch_size: int, device: torch.device) -> dict[str, torch.Tensor]:
+    size = config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = (batch_size, config.num_channels, height, width)
+    return {"pixel_values": torch.zeros(shape, device=device)}
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

@@ -112,8 +112,8 @@ class ParallelAdapter(InsertedMethod):
         family="adapter",
         about="Bottleneck adapter beside the feed-forward block.",
         default_learning_rate=1e-3,
-        default_targets=("mlp.up", "mlp.down"),
-        kinds=("mlp.up", "mlp.down"),
+        default_targets=("mlp.up", "mlp.gate_up", "mlp.down"),
+        kinds=("mlp.up", "mlp.gate_up", "mlp.down"),
         module_types=("linear", "conv1d"),
         parameters=(*_SHARED, float_parameter("scale", 0.25, 8.0, 4.0, "factor s", log=True)),
         mergeable=False,
@@ -126,6 +126,15 @@ class ParallelAdapter(InsertedMethod):
             bottleneck_parameters(first.in_features, last.out_features, width)
             for first, last in self._blocks(component, spec)
         )
+
+    def objection(self, component: Component, spec: ModelSpec) -> str | None:
+        firsts, lasts = self._ends(component, spec)
+        if [m.layer for m in firsts] != [m.layer for m in lasts]:
+            return (
+                "parallel_adapter needs one first and one last linear module of each feed-forward "
+                "block: targets mlp"
+            )
+        return None
 
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
         modules: dict[str, nn.Module] = {}
@@ -142,10 +151,14 @@ class ParallelAdapter(InsertedMethod):
 
     def _blocks(self, component: Component, spec: ModelSpec) -> list[tuple[ModuleSpec, ModuleSpec]]:
         """Return the first and the last linear module of each chosen feed-forward block."""
+        return list(zip(*self._ends(component, spec), strict=True))
+
+    def _ends(
+        self, component: Component, spec: ModelSpec
+    ) -> tuple[list[ModuleSpec], list[ModuleSpec]]:
         chosen = self.info.select(component, spec)
-        firsts = [m for m in chosen if m.kind == "mlp.up"]
         lasts = [m for m in chosen if m.kind == "mlp.down"]
-        return list(zip(firsts, lasts, strict=True))
+        return [m for m in chosen if m.kind != "mlp.down"], lasts
 
 
 class InputReader(Wrapper):

@@ -26,16 +26,30 @@ def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
     if not candidates:
         return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"
     if not any(m.type in info.module_types for m in candidates):
-        types = ", ".join(sorted({m.type for m in candidates}))
-        return f"{spec.family} holds its projections as {types}, which {info.name} cannot change"
-    return None
+        return (
+            f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and peft "
+            f"has {info.name} for Linear alone"
+        )
+    return method.objection(_default(method, spec), spec)
 
 
-def missing_targets(component: Component, spec: ModelSpec) -> str | None:
-    """Return why a component would change nothing in a model, or `None` if it changes some."""
+def _default(method: PeftMethod, spec: ModelSpec) -> Component:
+    """Return the component that a method is when nothing else is said."""
+    return Component(
+        method=method.info.name,
+        targets=expand(method.info.default_targets),
+        layers=tuple(range(spec.n_layers)),
+        params=tuple((p.domain.name, p.default) for p in method.info.parameters),
+    )
+
+
+def placement_problem(component: Component, spec: ModelSpec) -> str | None:
+    """Return why a component cannot go on a model: nothing to change, or not as it needs it."""
     method = get_method(component.method)
-    if "backbone" in method.info.kinds or method.info.select(component, spec):
+    if "backbone" in method.info.kinds:
         return None
+    if method.info.select(component, spec):
+        return method.objection(component, spec)
     return (
         f"{component.method} finds none of {', '.join(component.targets)} in the layers "
         f"{', '.join(map(str, component.layers))} of {spec.family}"
@@ -56,7 +70,7 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
     """
     for component in configuration.components:
         _check_component(component)
-        problem = missing_targets(component, spec)
+        problem = placement_problem(component, spec)
         if problem:
             raise SpaceError(f"The configuration cannot be attached: {problem}.")
     if len(configuration.components) > 1:

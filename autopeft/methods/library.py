@@ -54,11 +54,12 @@ def common(modules: list[ModuleSpec], context: AttachContext) -> dict[str, Any]:
     Full module paths, which the library matches exactly, say layers and kinds in one list; the
     modules of the task head train beside the adapter and are saved with it.
     """
+    spec = context.spec
     return {
-        # With a task peft looks for a head of its own accord.
-        "task_type": TASK_TYPE if context.spec.head_modules else None,
+        # With a task peft looks for a head of its own accord, and hands on token ids alone.
+        "task_type": TASK_TYPE if spec.head_modules and spec.reads == "tokens" else None,
         "target_modules": [module.name for module in modules],
-        "modules_to_save": list(context.spec.head_modules),
+        "modules_to_save": list(spec.head_modules),
     }
 
 

@@ -69,7 +69,7 @@ class GraLora(LibraryMethod):
         default_learning_rate=1e-3,
         default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
-        module_types=("linear",),
+        module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("rank", 1, 256, 16, "largest sum of the blocks' ranks", log=True),
             choice_parameter("blocks", (2, 4, 8), 2, "largest number of blocks a side"),
@@ -93,6 +93,7 @@ class GraLora(LibraryMethod):
             gralora_k=blocks,
             # peft declares an int and takes any number.
             alpha=float(component.param("alpha_over_rank")) * rank,  # type: ignore[arg-type]
+            **transposed(modules),
             **common(modules, context),
         )
 

@@ -186,6 +186,10 @@ class PeftMethod(ABC):
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         """Return the number of trainable adapter parameters, in closed form."""
 
+    def objection(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002 - most have none
+        """Return why the component cannot go on the modules that it selects, `None` if it can."""
+        return None
+
     @abstractmethod
     def attach(
         self, model: PreTrainedModel, component: Component, context: AttachContext

@@ -16,7 +16,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from autopeft.methods.inserted import InsertedMethod, Insertion
 from autopeft.methods.method import MethodInfo, int_parameter
-from autopeft.models.spec import ModelSpec
+from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 
 IMPLEMENTATION = "autopeft_prefix"
@@ -46,6 +46,16 @@ class PrefixTuning(InsertedMethod):
         length = int(component.param("length"))
         return length * sum(sum(widths) for widths in self._places(component, spec).values())
 
+    def objection(self, component: Component, spec: ModelSpec) -> str | None:
+        if not spec.attention_interface:
+            return (
+                f"{spec.family}'s attention does not go through transformers' interface to scaled "
+                "dot-product attention, where prefixes go in"
+            )
+        if any(None in widths for widths in self._widths(component, spec).values()):
+            return "prefix needs keys and values of the same attention: targets attn.kv"
+        return None
+
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
         length = int(component.param("length"))
         modules = {
@@ -56,15 +66,39 @@ class PrefixTuning(InsertedMethod):
 
     def _places(self, component: Component, spec: ModelSpec) -> dict[str, tuple[int, int]]:
         """Return the widths of keys and values by the name of the attention module."""
-        widths: dict[str, dict[str, int]] = {}
-        for module in self.info.select(component, spec):
-            parent = module.name.rpartition(".")[0]
-            widths.setdefault(parent, {})[module.kind] = module.out_features
-        fused = {p: w["attn.qkv"] // 3 for p, w in widths.items() if "attn.qkv" in w}
         return {
-            parent: (fused[parent],) * 2 if parent in fused else (w["attn.k"], w["attn.v"])
-            for parent, w in widths.items()
+            place: (key, value)
+            for place, (key, value) in self._widths(component, spec).items()
+            if key is not None and value is not None
         }
+
+    def _widths(
+        self, component: Component, spec: ModelSpec
+    ) -> dict[str, tuple[int | None, int | None]]:
+        """Return the same, `None` where a projection is not chosen or its width not known."""
+        outputs = {_place(m): m.in_features for m in spec.modules if m.kind == "attn.o"}
+        found: dict[str, dict[str, int | None]] = {}
+        for module in self.info.select(component, spec):
+            widths = found.setdefault(_place(module), {})
+            if module.kind == "attn.qkv":
+                width = _fused_width(module, outputs.get(_place(module)))
+                widths |= {"attn.k": width, "attn.v": width}
+            else:
+                widths[module.kind] = module.out_features
+        return {place: (w.get("attn.k"), w.get("attn.v")) for place, w in found.items()}
+
+
+def _place(module: ModuleSpec) -> str:
+    return module.name.rpartition(".")[0]
+
+
+def _fused_width(module: ModuleSpec, query_width: int | None) -> int | None:
+    """Return the width of the keys in a fused projection, as wide as the values.
+
+    With grouped queries they are narrower than the queries, whose width is what the attention's
+    output projection reads.
+    """
+    return None if query_width is None else (module.out_features - query_width) // 2
 
 
 class KeyValues(nn.Module):

@@ -78,7 +78,7 @@ class PVera(PerModuleMethod):
         default_learning_rate=1e-2,
         default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
-        module_types=("linear",),
+        module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("rank", 4, 1024, 128, "inner size r", log=True),
             float_parameter("d_initial", 1e-7, 1.0, 0.1, "start of the vector d", log=True),
@@ -96,6 +96,7 @@ class PVera(PerModuleMethod):
             r=int(component.param("rank")),
             d_initial=float(component.param("d_initial")),
             projection_prng_key=context.seed,
+            **transposed(modules),
             **common(modules, context),
         )
 
@@ -113,7 +114,7 @@ class RandLora(PerModuleMethod):
         default_learning_rate=1e-3,
         default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
-        module_types=("linear",),
+        module_types=("linear", "conv1d"),
         parameters=(int_parameter("rank", 4, 512, 32, "rank r of a basis", log=True),),
         mergeable=True,
     )
@@ -130,6 +131,7 @@ class RandLora(PerModuleMethod):
             r=rank,
             randlora_alpha=20 * rank,
             projection_prng_key=context.seed,
+            **transposed(modules),
             **common(modules, context),
         )
 
@@ -144,7 +146,7 @@ class VBLora(LibraryMethod):
         default_learning_rate=5e-3,
         default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
-        module_types=("linear",),
+        module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("rank", 1, 16, 4, "inner size r", log=True),
             int_parameter("vectors", 8, 512, 64, "vectors in the bank", log=True),
@@ -170,6 +172,7 @@ class VBLora(LibraryMethod):
             num_vectors=int(component.param("vectors")),
             vector_length=_vector_length(component, modules),
             topk=int(component.param("topk")),
+            **transposed(modules),
             **common(modules, context),
         )
 
@@ -186,7 +189,7 @@ class UniLora(LibraryMethod):
         default_learning_rate=5e-3,
         default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
-        module_types=("linear",),
+        module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("vector_size", 8, 65_536, 1024, "length d of the vector", log=True),
             int_parameter("rank", 1, 64, 4, "inner size r of the LoRA", log=True),
@@ -205,6 +208,7 @@ class UniLora(LibraryMethod):
             r=int(component.param("rank")),
             theta_d_length=int(component.param("vector_size")),
             proj_seed=context.seed,
+            **transposed(modules),
             **common(modules, context),
         )
 
@@ -219,7 +223,7 @@ class TinyLora(PerModuleMethod):
         default_learning_rate=1e-2,
         default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
-        module_types=("linear",),
+        module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("numbers", 1, 1024, 64, "trained numbers a module", log=True),
             int_parameter("rank", 1, 16, 2, "principal directions r", log=True),
@@ -237,6 +241,7 @@ class TinyLora(PerModuleMethod):
             u=int(component.param("numbers")),
             r=int(component.param("rank")),
             projection_seed=context.seed,
+            **transposed(modules),
             **common(modules, context),
         )
 

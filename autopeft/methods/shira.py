@@ -27,7 +27,7 @@ class Shira(LibraryMethod):
         family="sparse",
         about="Sparse update at random fixed places of a frozen matrix.",
         default_learning_rate=5e-3,
-        default_targets=("attn.q", "attn.v"),
+        default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
         module_types=("linear",),
         parameters=(

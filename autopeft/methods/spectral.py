@@ -26,7 +26,7 @@ class FourierFT(PerModuleMethod):
         default_learning_rate=1e-2,
         default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
-        module_types=("linear",),
+        module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("frequencies", 8, 10_000, 1000, "trained entries a matrix", log=True),
             float_parameter("scaling", 20.0, 400.0, 150.0, "factor on the update", log=True),
@@ -46,6 +46,7 @@ class FourierFT(PerModuleMethod):
             scaling=float(component.param("scaling")),
             random_loc_seed=context.seed,
             init_weights=True,  # zeros: the model starts as the base
+            **transposed(modules),
             **common(modules, context),
         )
 
@@ -60,7 +61,7 @@ class WaveFT(PerModuleMethod):
         default_learning_rate=1e-2,
         default_targets=GROUPS["attn.qv"],
         kinds=GROUPS["linear"],
-        module_types=("linear",),
+        module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("frequencies", 8, 10_000, 1000, "trained entries a matrix", log=True),
             float_parameter("scaling", 5.0, 100.0, 25.0, "factor on the update", log=True),

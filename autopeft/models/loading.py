@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
+    AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -57,16 +60,28 @@ def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
     """Build a model with a classification head on the `meta` device; no weights are read.
 
     Raises:
-        ModelError: If the model cannot classify sequences.
+        ModelError: If the model can classify neither sequences nor images.
     """
-    try:
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
-    except ValueError as error:
+    with torch.device("meta"):
+        return random_model(config)
+
+
+def random_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """Build a model with a classification head and random weights on the current device.
+
+    Raises:
+        ModelError: If the model can classify neither sequences nor images.
+    """
+    model: PreTrainedModel
+    if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        model = AutoModelForSequenceClassification.from_config(config)
+    elif type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        model = AutoModelForImageClassification.from_config(config)
+    else:
         raise ModelError(
-            f"{config.model_type} models have no sequence-classification head in transformers: "
-            "choose an encoder or a decoder that has one."
-        ) from error
+            f"{config.model_type} models have no classification head for sequences or images in "
+            "transformers: choose an encoder or a decoder that has one."
+        )
     return model
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autopeft.errors import ModelError
-from autopeft.models.architectures import in_decoder, layer_number, linear_kind, norm_kind
+from autopeft.models.architectures import KNOWN, layer_path, linear_kind, norm_kind
 
 ModuleType = Literal["linear", "conv1d", "norm"]
 
@@ -21,7 +21,8 @@ class ModuleSpec:
     Attributes:
         name: Path in the task model, such as `bert.encoder.layer.0.attention.self.query`.
         kind: Module kind of `space.targets.KINDS`.
-        layer: Number of its layer, the decoder's after the encoder's; `None` outside the layers.
+        layer: Number of its layer from 0, the decoder's after the encoder's; `None` outside the
+            layers.
         type: `linear`, `conv1d` (GPT-2's transposed linear) or `norm`.
         in_features: Width of the input.
         out_features: Width of the output.
@@ -56,6 +57,10 @@ class ModelSpec:
         base_params: Number of parameters of the backbone.
         head_params: Number of parameters of the head.
         max_length: Longest input in tokens, or `None` if the config names no limit.
+        reads: `tokens` or `pixels`.
+        attention_interface: Whether the attention goes through transformers' interface to scaled
+            dot-product attention.
+        notes: What the user should know about how this was read, a sentence each.
     """
 
     family: str
@@ -66,6 +71,9 @@ class ModelSpec:
     base_params: int
     head_params: int
     max_length: int | None
+    reads: Literal["tokens", "pixels"]
+    attention_interface: bool
+    notes: tuple[str, ...]
 
     def select(self, targets: Iterable[str], layers: Iterable[int]) -> list[ModuleSpec]:
         """Return the modules of these kinds in these layers, and those outside all layers."""
@@ -91,15 +99,15 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
     backbone = getattr(model, prefix, None)
     if backbone is None or backbone is model:
         raise ModelError(f"The model {type(model).__name__} has no separate backbone to adapt.")
-    n_encoder = _stack_depth(backbone, decoder=False)
-    modules = tuple(_module_specs(backbone, prefix, n_encoder))
+    modules = tuple(_module_specs(backbone, prefix))
     layers = {m.layer for m in modules if m.layer is not None}
     if not layers:
         raise ModelError(f"No numbered layers were found in {type(model).__name__}.")
     head = tuple(n for n, child in model.named_children() if n != prefix and _n_params(child))
     base_params = _n_params(backbone)
+    family = str(config.model_type)
     return ModelSpec(
-        family=str(config.model_type),
+        family=family,
         hidden_size=int(config.hidden_size),
         n_layers=max(layers) + 1,
         modules=modules,
@@ -107,6 +115,9 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
         base_params=base_params,
         head_params=_n_params(model) - base_params,
         max_length=_max_length(config),
+        reads="pixels" if model.main_input_name == "pixel_values" else "tokens",
+        attention_interface=_has_attention_interface(model),
+        notes=() if family in KNOWN else (_guess(family, prefix, modules),),
     )
 
 
@@ -114,67 +125,89 @@ def _n_params(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _stack_depth(backbone: nn.Module, *, decoder: bool) -> int:
-    numbers = [
-        number
-        for name, _ in backbone.named_modules()
-        if in_decoder(name) is decoder and (number := layer_number(f"{name}.")) is not None
-    ]
-    return max(numbers, default=-1) + 1
+def _has_attention_interface(model: PreTrainedModel) -> bool:
+    # What transformers asks itself before it sets an implementation.
+    return bool(model._can_set_attn_implementation() and model._supports_sdpa)  # noqa: SLF001
 
 
-def _module_specs(backbone: nn.Module, prefix: str, n_encoder: int) -> Iterator[ModuleSpec]:
+def _guess(family: str, prefix: str, modules: Iterable[ModuleSpec]) -> str:
+    """Return the sentence that tells what an unknown family's modules were taken for."""
+    names: dict[str, dict[str, None]] = {}
+    for module in modules:
+        path = module.name.removeprefix(f"{prefix}.")
+        inside = path.removeprefix(f"{layer_path(path)}.")
+        names.setdefault(module.kind, {})[inside] = None
+    taken = "; ".join(f"{kind}: {', '.join(found)}" for kind, found in names.items())
+    return (
+        f"The architecture '{family}' is not one that autopeft was tested on. Its modules were "
+        f"taken by their names: {taken}. Check that before you choose targets."
+    )
+
+
+def _module_specs(backbone: nn.Module, prefix: str) -> Iterator[ModuleSpec]:
+    names = [name for name, _ in backbone.named_modules()]
+    layers = [path for name in names if (path := layer_path(name)) is not None]
+    numbers = {path: number for number, path in enumerate(dict.fromkeys(layers))}
+    with_own_norms = {layer_path(name) for name in names if name.endswith("feedforward_layernorm")}
     for name, module in backbone.named_modules():
-        number = layer_number(name)
-        if number is not None and in_decoder(name):
-            number += n_encoder
-        spec = _module_spec(f"{prefix}.{name}", name, module, number)
-        if spec is not None:
-            yield spec
+        path = layer_path(name)
+        layer = None if path is None else numbers[path]
+        path_in_model = f"{prefix}.{name}"
+        if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
+            if layer is not None:  # poolers, token projections: outside the layers, never adapted
+                yield _linear_spec(path_in_model, linear_kind(name), module, layer)
+        elif _is_norm(module):
+            kind = norm_kind(
+                name, in_layer=layer is not None, feedforward_has_own=path in with_own_norms
+            )
+            yield _norm_spec(path_in_model, kind, module, layer)
 
 
-def _module_spec(path: str, name: str, module: nn.Module, layer: int | None) -> ModuleSpec | None:
-    bias = getattr(module, "bias", None) is not None
-    if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
-        if layer is None:  # poolers, token projections: outside the layers, never adapted
-            return None
-        linear = isinstance(module, nn.Linear)
-        weight: torch.Tensor = module.weight  # type: ignore[assignment]  # torch types it loosely
-        n_out, n_in = weight.shape if linear else weight.shape[::-1]
-        return ModuleSpec(
-            name=path,
-            kind=linear_kind(name),
-            layer=layer,
-            type="linear" if linear else "conv1d",
-            in_features=n_in,
-            out_features=n_out,
-            has_bias=bias,
-        )
-    weight_1d = getattr(module, "weight", None)
-    if isinstance(weight_1d, torch.Tensor) and weight_1d.dim() == 1 and _is_norm(module):
-        return ModuleSpec(
-            name=path,
-            kind=norm_kind(name, in_layer=layer is not None),
-            layer=layer,
-            type="norm",
-            in_features=weight_1d.numel(),
-            out_features=weight_1d.numel(),
-            has_bias=bias,
-        )
-    return None
+def _linear_spec(path: str, kind: str, module: nn.Module, layer: int) -> ModuleSpec:
+    linear = isinstance(module, nn.Linear)
+    weight: torch.Tensor = module.weight  # type: ignore[assignment]  # torch types it loosely
+    n_out, n_in = weight.shape if linear else weight.shape[::-1]
+    return ModuleSpec(
+        name=path,
+        kind=kind,
+        layer=layer,
+        type="linear" if linear else "conv1d",
+        in_features=n_in,
+        out_features=n_out,
+        has_bias=_has_bias(module),
+    )
+
+
+def _norm_spec(path: str, kind: str, module: nn.Module, layer: int | None) -> ModuleSpec:
+    width = module.weight.numel()  # type: ignore[operator]  # torch types it loosely
+    return ModuleSpec(
+        name=path,
+        kind=kind,
+        layer=layer,
+        type="norm",
+        in_features=width,
+        out_features=width,
+        has_bias=_has_bias(module),
+    )
+
+
+def _has_bias(module: nn.Module) -> bool:
+    return getattr(module, "bias", None) is not None
 
 
 def _is_norm(module: nn.Module) -> bool:
-    return "norm" in type(module).__name__.lower()
+    weight = getattr(module, "weight", None)
+    named = "norm" in type(module).__name__.lower()
+    return named and isinstance(weight, torch.Tensor) and weight.dim() == 1
 
 
 def _max_length(config: object) -> int | None:
     length = getattr(config, "max_position_embeddings", None) or getattr(
         config, "n_positions", None
     )
-    if length is None:
+    if length is None or int(length) <= 0:  # XLNet says -1
         return None
     # RoBERTa counts positions from pad_token_id + 1, so two of them hold no token.
-    if getattr(config, "model_type", "") in {"roberta", "xlm-roberta", "camembert"}:
+    if getattr(config, "model_type", "") in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
         return int(length) - int(getattr(config, "pad_token_id", 1) or 0) - 1
     return int(length)

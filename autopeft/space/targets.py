@@ -18,18 +18,20 @@ KINDS = (
     "norm.mlp",
     "mlp.gate",
     "mlp.up",
+    "mlp.gate_up",
     "mlp.down",
     "linear.other",
+    "norm.other",
     "norm.final",
 )
 
-#: Names for several kinds at once. `attn.qkv` is a fused projection: a model has either it or
-#: the separate ones, so each group names both and a model takes those that it has.
+#: Names for several kinds at once. `attn.qkv` and `mlp.gate_up` are fused projections: a model has
+#: either them or the separate ones, so a group names both and a model takes those that it has.
 GROUPS: dict[str, tuple[str, ...]] = {
     "attn.qv": ("attn.q", "attn.v", "attn.qkv"),
     "attn.kv": ("attn.k", "attn.v", "attn.qkv"),
     "attn": ("attn.q", "attn.k", "attn.v", "attn.qkv", "attn.o"),
-    "mlp": ("mlp.gate", "mlp.up", "mlp.down"),
+    "mlp": ("mlp.gate", "mlp.up", "mlp.gate_up", "mlp.down"),
     "linear": (
         "attn.q",
         "attn.k",
@@ -38,12 +40,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "attn.o",
         "mlp.gate",
         "mlp.up",
+        "mlp.gate_up",
         "mlp.down",
         "linear.other",
     ),
     "ia3": ("attn.k", "attn.v", "attn.qkv", "mlp.down"),
-    "norm": ("norm.attn", "norm.mlp"),
-    "norm.all": ("norm.embed", "norm.attn", "norm.mlp", "norm.final"),
+    "norm": ("norm.attn", "norm.mlp", "norm.other"),
+    "norm.all": ("norm.embed", "norm.attn", "norm.mlp", "norm.other", "norm.final"),
 }
 
 

@@ -1,5 +1,6 @@
 """One suite for every registered method on every family; a new method inherits it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,17 @@ from tests.tiny import CONFIGS, build, inputs, logits
 
 #: What a family's structure does not allow, with a word of the reason.
 REFUSED = {
-    (name, "gpt2"): "conv1d"
+    (name, "gpt2"): "are Conv1D modules (transposed linear ones), and peft has"
     for name in method_names()
     if get_method(name).info.module_types == ("linear",)
 }
 #: BEFT's merge adds to a bias; these families' linear modules have none.
 NO_BIAS = {"llama", "t5"}
+#: Methods that peft 0.21 has for `Linear` alone.
+LINEAR_ALONE = {
+    *("bitfit", "boft", "c3a", "delora", "glora", "hra", "loha", "lokr", "miss", "oft", "peanut"),
+    *("psoft", "road", "shira", "supertuning"),
+}
 VARIANTS = {
     "lora": [
         *({"variant": v} for v in ("plain", "rslora", "dora")),
@@ -167,6 +173,22 @@ def test_attaching_is_reproducible(method: str, extra: dict[str, str], family: s
     train(first, family, steps=3)
     train(second, family, steps=3)
     assert torch.equal(logits(first.model, family), logits(second.model, family))
+
+
+def test_gpt2_is_refused_by_what_peft_has_for_linear_modules_alone() -> None:
+    assert {method for method, _ in REFUSED} == LINEAR_ALONE
+
+
+@pytest.mark.parametrize("method", sorted(LINEAR_ALONE))
+def test_peft_itself_refuses_a_transposed_linear_module(method: str) -> None:
+    """When a new peft takes one, so can we."""
+    model = build("gpt2")
+    spec = inspect_model(model)
+    linear = replace(spec, modules=tuple(replace(m, type="linear") for m in spec.modules))
+    [component] = configured(method, {}, linear).components
+    context = AttachContext(spec=linear, total_steps=STEPS, seed=0)
+    with pytest.raises((TypeError, ValueError, NotImplementedError), match="not support"):
+        get_method(method).attach(model, component, context)
 
 
 @pytest.mark.parametrize(("method", "family"), REFUSED)

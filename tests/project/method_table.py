@@ -3,28 +3,43 @@
 python -m tests.project.method_table
 """
 
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from autopeft.methods.compose import refusal
 from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.registry import get_method, method_names
 from autopeft.models.spec import inspect_model
-from tests.tiny import CONFIGS, build
+from tests.families import CONFIGS, FURTHER, STRUCTURE
+from tests.tiny import ALL, build
 
 FILE = Path(__file__).parents[2] / "docs" / "methods.md"
 HEAD = """# Methods
 
-Made from the registry by `python -m tests.project.method_table`; a test keeps it true. Every method
-that a family takes passes the contract tests on a tiny model of it: parameter count, output at the
-start, gradients, detaching, saving and loading, merging.
-
+Made from the registry by `python -m tests.project.method_table`; a test keeps it true.
 `autopeft methods --model M` says the same for any model.
+"""
+MAIN = """## Families
+
+Every method that one of these families takes passes the contract tests on a tiny model of it:
+parameter count, memory, output at the start, gradients, detaching, saving and loading, merging.
+"""
+FURTHER_HEAD = """## Further families
+
+On these, LoRA, (IA)³, LN tuning, BitFit, serial and parallel adapters and prefixes are counted,
+attached, trained and detached where they are not refused. (`flan-t5` is T5 with a gated
+feed-forward block; MiniLM is `bert`, Pythia `gpt_neox`, SmolLM `llama`, Phi-1 to Phi-2 `phi`.)
+"""
+STRUCTURE_HEAD = """Of these the structure is tested: kinds of modules, layers, parameters.
 """
 
 
 def text() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *_overview(), "", "## Families", "", *_families(), ""])
+    parts = [HEAD, *_overview(), "", MAIN, *_families(), "", FURTHER_HEAD, *_refused_on(FURTHER)]
+    parts += ["", STRUCTURE_HEAD, *_refused_on(STRUCTURE), "", *_reasons(), ""]
+    return "\n".join(parts)
 
 
 def _overview() -> list[str]:
@@ -48,15 +63,43 @@ def _overview() -> list[str]:
 
 
 def _families() -> list[str]:
-    specs = {family: inspect_model(build(family, "meta")) for family in CONFIGS}
-    lines = [f"| method | {' | '.join(specs)} |", "| --- " * (len(specs) + 1) + "|"]
-    reasons: list[str] = []
+    lines = [f"| method | {' | '.join(CONFIGS)} |", "| --- " * (len(CONFIGS) + 1) + "|"]
+    refused = {family: _refusals(family) for family in CONFIGS}
     for name in method_names():
-        found = {family: refusal(get_method(name), spec) for family, spec in specs.items()}
-        cells = " | ".join("no" if reason else "yes" for reason in found.values())
+        cells = " | ".join("no" if name in refused[family] else "yes" for family in CONFIGS)
         lines.append(f"| `{name}` | {cells} |")
-        reasons += [reason for reason in found.values() if reason]
-    return [*lines, "", "Reasons:", "", *(f"- {reason}" for reason in dict.fromkeys(reasons))]
+    return lines
+
+
+def _refused_on(families: Iterable[str]) -> list[str]:
+    lines = ["| family | refused |", "| --- | --- |"]
+    for family in families:
+        names = ", ".join(f"`{name}`" for name in _refusals(family))
+        lines.append(f"| {family} | {names or 'none'} |")
+    return lines
+
+
+def _reasons() -> list[str]:
+    """Return each reason once, with the methods and families that it stands for."""
+    methods: dict[str, dict[str, None]] = {}
+    families: dict[str, dict[str, None]] = {}
+    for family in ALL:
+        for name, reason in _refusals(family).items():
+            general = reason.replace(f"{family}'s", "the").replace(f" {name} ", " them ")
+            methods.setdefault(general, {})[f"`{name}`"] = None
+            families.setdefault(general, {})[family] = None
+    lines = [
+        f"- {', '.join(names)} on {', '.join(families[reason])}: {reason}."
+        for reason, names in methods.items()
+    ]
+    return ["Why not:", "", *lines]
+
+
+@cache
+def _refusals(family: str) -> dict[str, str]:
+    spec = inspect_model(build(family, "meta"))
+    found = {name: refusal(get_method(name), spec) for name in method_names()}
+    return {name: reason for name, reason in found.items() if reason}
 
 
 if __name__ == "__main__":

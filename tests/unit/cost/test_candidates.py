@@ -114,7 +114,7 @@ def test_refused_methods_are_left_out_with_the_reason() -> None:
     budget = ParamBudget(text="10k", limit=10_000)
     space = CandidateSpace(space_of("default", 2), spec, budget)
     assert set(space.refused) == {"bitfit", "shira"}
-    assert "conv1d" in space.refused["shira"]
+    assert "Conv1D" in space.refused["shira"]
     assert {"bitfit", "shira"}.isdisjoint(space.space.methods)
 
 

@@ -1,29 +1,45 @@
 """Structure from the config alone; counts against published numbers."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig, RobertaConfig
+import yaml
+from torch import nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    RobertaConfig,
+    XLNetConfig,
+)
+from transformers.pytorch_utils import Conv1D
 
 from autopeft.errors import ModelError, UnknownNameError
 from autopeft.methods.compose import count_parameters, read_configuration
+from autopeft.models.architectures import KNOWN, layer_path
 from autopeft.models.registry import resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
-from tests.tiny import CONFIGS, build
+from tests.tiny import ALL, build
 
-#: Module kinds of each family, counted over its two layers (T5: two encoder, two decoder).
-KINDS = {
-    "bert": "norm.embed 1 attn.q 2 attn.k 2 attn.v 2 attn.o 2 norm.attn 2 mlp.up 2 mlp.down 2 "
-    "norm.mlp 2",
-    "roberta": "norm.embed 1 attn.q 2 attn.k 2 attn.v 2 attn.o 2 norm.attn 2 mlp.up 2 mlp.down 2 "
-    "norm.mlp 2",
-    "distilbert": "norm.embed 1 attn.q 2 attn.k 2 attn.v 2 attn.o 2 norm.attn 2 mlp.up 2 "
-    "mlp.down 2 norm.mlp 2",
-    "gpt2": "norm.attn 2 attn.qkv 2 attn.o 2 norm.mlp 2 mlp.up 2 mlp.down 2 norm.final 1",
-    "llama": "attn.q 2 attn.k 2 attn.v 2 attn.o 2 mlp.gate 2 mlp.up 2 mlp.down 2 norm.attn 2 "
-    "norm.mlp 2 norm.final 1",
-    "t5": "attn.q 6 attn.k 6 attn.v 6 attn.o 6 norm.attn 6 mlp.up 4 mlp.down 4 norm.mlp 4 "
-    "norm.final 2",
+PLACES = {
+    family: group["layers"]
+    for group in yaml.safe_load(Path(__file__).with_name("places.yaml").read_text())
+    for family in group["families"]
 }
+#: Normalisations outside the layers.
+OUTSIDE = {
+    "norm.embed": {
+        *("bert", "roberta", "electra", "camembert", "xlm-roberta", "distilbert", "deberta-v2"),
+        *("albert", "modernbert", "mpnet", "deberta", "bloom", "bart", "mbart"),
+    },
+    "norm.final": {
+        *("gpt2", "llama", "t5", "vit", "modernbert", "opt", "gpt_neox", "mistral", "qwen2"),
+        *("qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "flan-t5", "mbart", "bloom"),
+        *("falcon", "gpt_bigcode", "gpt_neo", "gptj", "smollm3", "starcoder2", "mt5", "umt5"),
+        *("beit", "deit", "dinov2", "hiera", "imagegpt"),
+    },
+}
+ENCODER_DECODERS = {"t5", "flan-t5", "mt5", "umt5", "bart", "mbart"}
 
 
 def spec_of(config: BertConfig | RobertaConfig) -> ModelSpec:
@@ -31,17 +47,83 @@ def spec_of(config: BertConfig | RobertaConfig) -> ModelSpec:
         return inspect_model(AutoModelForSequenceClassification.from_config(config))
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+def kinds_of_layers(spec: ModelSpec) -> list[dict[str, list[str]]]:
+    """Return for each layer the names inside it, by kind."""
+    layers: list[dict[str, list[str]]] = [{} for _ in range(spec.n_layers)]
+    for module in spec.modules:
+        if module.layer is not None:
+            inside = module.name.removeprefix(f"{layer_path(module.name)}.")
+            layers[module.layer].setdefault(module.kind, []).append(inside)
+    return layers
+
+
+@pytest.mark.parametrize("family", ALL)
 def test_module_kinds(family: str) -> None:
     spec = inspect_model(build(family, "meta"))
-    words = KINDS[family].split()
-    expected = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-    found = {kind: sum(m.kind == kind for m in spec.modules) for kind in spec.kinds}
-    assert found == expected
-    assert spec.n_layers == (4 if family == "t5" else 2)
+    expected = [
+        {kind: names if isinstance(names, list) else [names] for kind, names in layer.items()}
+        for layer in PLACES[family]
+    ]
+    n_each = spec.n_layers // len(expected)
+    assert kinds_of_layers(spec) == [layer for layer in expected for _ in range(n_each)]
+    assert spec.n_layers == {"albert": 1}.get(family, 4 if family in ENCODER_DECODERS else 2)
+    outside = {m.kind for m in spec.modules if m.layer is None}
+    assert outside == {kind for kind, families in OUTSIDE.items() if family in families}
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", ALL)
+def test_every_linear_module_of_a_layer_is_listed_once(family: str) -> None:
+    model = build(family, "meta")
+    spec = inspect_model(model)
+    names = [m.name for m in spec.modules]
+    assert len(set(names)) == len(names)
+    listed = {m.name for m in spec.modules if m.type != "norm"}
+    linear = {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and layer_path(name)
+    }
+    assert listed == linear
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_tested_families_need_no_remark(family: str) -> None:
+    assert inspect_model(build(family, "meta")).notes == ()
+    assert ALL[family]().model_type in KNOWN
+
+
+def test_every_family_that_is_said_to_be_known_is_tested() -> None:
+    assert {config().model_type for config in ALL.values()} == KNOWN
+
+
+def test_an_unknown_architecture_is_read_by_its_names_and_says_so() -> None:
+    config = XLNetConfig(d_model=32, n_layer=2, n_head=4, d_inner=64, vocab_size=99)
+    with torch.device("meta"):
+        spec = inspect_model(AutoModelForSequenceClassification.from_config(config))
+    assert spec.kinds == ("norm.other", "linear.other")  # its attention is no linear module
+    assert spec.max_length is None
+    [note] = spec.notes
+    for part in ("'xlnet' is not one that", "linear.other: ff.layer_1, ff.layer_2", "norm.other:"):
+        assert part in note
+
+
+def test_layers_are_numbered_through_stages() -> None:
+    spec = inspect_model(build("hiera", "meta"))
+    layers = [m.layer for m in spec.modules if m.kind == "attn.qkv"]
+    names = [m.name for m in spec.modules if m.kind == "attn.qkv"]
+    assert layers == [0, 1]
+    assert [name.partition("encoder.")[2] for name in names] == [
+        "stages.0.layers.0.attn.qkv",
+        "stages.1.layers.0.attn.qkv",
+    ]
+
+
+@pytest.mark.parametrize(("family", "reads"), [("bert", "tokens"), ("vit", "pixels")])
+def test_what_a_model_reads(family: str, reads: str) -> None:
+    assert inspect_model(build(family, "meta")).reads == reads
+
+
+@pytest.mark.parametrize("family", ALL)
 def test_parameters_are_those_of_the_real_model(family: str) -> None:
     spec, model = inspect_model(build(family, "meta")), build(family)
     assert spec.base_params + spec.head_params == sum(p.numel() for p in model.parameters())

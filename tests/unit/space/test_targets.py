@@ -7,7 +7,7 @@ from autopeft.space.targets import GROUPS, KINDS, expand
 def test_groups_and_kinds_expand_in_forward_order() -> None:
     assert expand("attn.v+attn.q") == ("attn.q", "attn.v")
     assert expand("attn.qv+mlp.up") == ("attn.q", "attn.v", "attn.qkv", "mlp.up")
-    assert expand(["mlp", "mlp.up"]) == ("mlp.gate", "mlp.up", "mlp.down")
+    assert expand(["mlp", "mlp.up"]) == ("mlp.gate", "mlp.up", "mlp.gate_up", "mlp.down")
 
 
 def test_every_group_names_kinds() -> None:
