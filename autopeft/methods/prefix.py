@@ -36,6 +36,7 @@ class PrefixTuning(InsertedMethod):
         module_types=("linear", "conv1d"),
         parameters=(int_parameter("length", 1, 768, 12, "prefix length l", log=True),),
         mergeable=False,
+        maskable=True,
         starts_at_base=False,
         target_choices=("attn.kv",),
     )
