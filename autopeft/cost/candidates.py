@@ -14,6 +14,8 @@ from autopeft.methods.compose import (
     missing_targets,
     refusal,
 )
+from autopeft.methods.density import MASK_FIELDS
+from autopeft.methods.ranges import check_ranges
 from autopeft.methods.registry import default_learning_rates, get_method, method_names
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import TRAINING_FIELDS, Configuration, Value
@@ -59,7 +61,7 @@ class CandidateSpace:
 
         Raises:
             UnknownNameError: If the space names a method that is not registered.
-            SpaceError: If the model takes none of the methods, or a default is out of range.
+            SpaceError: If the model takes none of the methods, or a value is out of range.
             BudgetError: If nothing fits the budget.
         """
         for method in space.methods:
@@ -76,6 +78,7 @@ class CandidateSpace:
         self._rates = default_learning_rates()
         self._training = dict(training or {})
         self._counts: dict[tuple[object, ...], int | None] = {}
+        check_ranges(self.space)
         check_configuration(self.configuration(self.smallest()), spec)
 
     def configuration(self, assignment: Mapping[str, Value]) -> Configuration:
@@ -210,7 +213,7 @@ class CandidateSpace:
         return low
 
 
-WITHOUT_COST = {LEARNING_RATE, *TRAINING_FIELDS}
+WITHOUT_COST = {LEARNING_RATE, *TRAINING_FIELDS, *MASK_FIELDS} - {"density"}
 
 
 def _is_size(h: Hyperparameter) -> bool:
@@ -221,7 +224,7 @@ def _is_size(h: Hyperparameter) -> bool:
 def _corner_coordinates(h: Hyperparameter, method: str, u: float) -> list[tuple[float, ...]]:
     if h.name == "method":
         return [h.to_unit(method)]
-    if not h.active({"method": method}) or h.field in WITHOUT_COST:
+    if not h.possible(method) or h.field in WITHOUT_COST:
         return [(0.5,) * h.width]
     if isinstance(h, Choice):
         return [h.to_unit(choice) for choice in h.choices]
