@@ -42,7 +42,9 @@ class CompositeAttachment(Attachment):
                 trains = self._own[-1].parameters()
             else:
                 self._library.append(method.attach(model, component, bare))
-                trains = [p for _, p in self._library[-1].trainable()]
+                # What an earlier component of peft trains can still be trainable.
+                taken = {id(p) for _, earlier in self.parts for p in earlier}
+                trains = [p for _, p in self._library[-1].trainable() if id(p) not in taken]
             self.parts.append((component, trains))
         mark_trainable(model, [p for _, trains in self.parts for p in trains], context)
 
