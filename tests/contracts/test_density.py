@@ -14,6 +14,7 @@ from torch import nn
 
 from autopeft.errors import SpaceError
 from autopeft.methods.compose import attach, count_parameters, count_trained, read_configuration
+from autopeft.methods.composite import CompositeAttachment
 from autopeft.methods.density import MASK_FIELDS
 from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.load_adapter import load_adapter
@@ -21,6 +22,7 @@ from autopeft.methods.method import AttachContext, Attachment
 from autopeft.methods.registry import get_method, method_names
 from autopeft.models.spec import ModelSpec, ModuleSpec, inspect_model
 from autopeft.space.configuration import Configuration
+from tests.contracts.test_composites import COMPOSITES
 from tests.contracts.test_methods import STEPS, train
 from tests.tiny import build, inputs, logits
 
@@ -227,6 +229,25 @@ def test_every_component_keeps_its_own_density(tmp_path: Path) -> None:
     assert torch.equal(logits(loaded, "bert"), trained)
     again = dict(loaded.named_parameters())
     assert all(torch.equal(again[name] == 0, tensor == 0) for name, tensor in tensors.items())
+
+
+TOGETHER = {
+    **{name: parts for name, parts in COMPOSITES.items() if len(parts) > 1},
+    # peft leaves the first trainable when it attaches the second.
+    "adalora and loha": [{"method": "adalora", "targets": "mlp"}, {"method": "loha"}],
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_components_share_no_parameter(name: str) -> None:
+    model = build("bert")
+    spec = inspect_model(model)
+    configuration = read_configuration({"components": TOGETHER[name]}, spec)
+    context = AttachContext(spec=spec, total_steps=STEPS, seed=3)
+    parts = CompositeAttachment(model, configuration.components, context).parts
+    for component, trains in parts:
+        alone = replace(configuration, components=(component,))
+        assert sum(p.numel() for p in trains) == count_trained(alone, spec)
 
 
 @pytest.mark.parametrize("method", ["shira", "supertuning"])

@@ -3,6 +3,7 @@
 python -m tests.project.method_table
 """
 
+import textwrap
 from pathlib import Path
 
 from autopeft.methods.compose import refusal
@@ -24,7 +25,8 @@ start, gradients, detaching, saving and loading, merging.
 
 def text() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *_overview(), "", "## Families", "", *_families(), ""])
+    parts = [HEAD, *_overview(), "", *_masked(), "", "## Families", "", *_families(), ""]
+    return "\n".join(parts)
 
 
 def _overview() -> list[str]:
@@ -45,6 +47,12 @@ def _overview() -> list[str]:
         cells.append("transformers" if name == "full" else own)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _masked() -> list[str]:
+    names = [f"`{name}`" for name in method_names() if get_method(name).info.maskable]
+    text = f"Under a mask (`density`, see [search spaces](search-spaces.md)): {', '.join(names)}."
+    return ["## Density", "", *textwrap.wrap(text, 100, break_on_hyphens=False)]
 
 
 def _families() -> list[str]:
