@@ -146,8 +146,22 @@ def test_a_mask_below_a_density_is_kept_and_set() -> None:
     other = space.configuration({**without, "density": 0.3}).components[0]
     assert other.param("mask") == "magnitude"
     assert "mask" not in dict(space.configuration({**without, "density": 1.0}).components[0].params)
-    names = [h.name for h in space.space.restricted_to(["ia3"]).hyperparameters]
-    assert names == ["method", "targets"]
+    below_density_alone = dense(mask.replace("method: [lora], ", ""))
+    for either in (space, below_density_alone):
+        names = [h.name for h in either.space.restricted_to(["ia3"]).hyperparameters]
+        assert names == ["method", "targets"]
+
+
+def test_the_smallest_point_has_the_smallest_density_below_a_mask() -> None:
+    text = DENSITIES.replace(
+        "  density:",
+        "  mask: {type: choice, choices: [magnitude], when: {method: [lora]}}\n  density:",
+    )
+    text = text.replace("high: 1.0, when: {method: [lora]}", "high: 1.0, when: {mask: [magnitude]}")
+    text = text.replace("[lora, ia3]", "[lora]")
+    space = read_space(text, SPEC.n_layers, "dense.yaml", catalogue())
+    candidates = CandidateSpace(space, SPEC, ParamBudget(text="300", limit=300))
+    assert candidates.adapter_params(candidates.smallest()) == 205
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,9 @@ def test_the_budget_is_rounded_to_the_nearest_halves_to_even(
     assert settings(density).n_left(n) == left
 
 
-def settings(density: float, criterion: str = "magnitude", end: float = 0.0) -> MaskSettings:
-    return MaskSettings(density=density, criterion=criterion, start=0.0, end=end)
+def settings(density: float, criterion: str = "magnitude", at: float = 0.0) -> MaskSettings:
+    """Return a mask that prunes all at once."""
+    return MaskSettings(density=density, criterion=criterion, start=at, end=at)
 
 
 def test_of_equal_entries_the_first_are_left() -> None:
@@ -86,11 +87,22 @@ def test_magnitude_and_sensitivity_rank_as_they_say() -> None:
 def test_the_sensitivity_remembers() -> None:
     """One step with a large gradient does not outweigh many with a middling one."""
     parameter = nn.Parameter(torch.ones(2))
-    mask = Mask({"w": parameter}, settings(0.5, "sensitivity", end=1.0), total_steps=10)
+    mask = Mask({"w": parameter}, settings(0.5, "sensitivity", at=1.0), total_steps=10)
     for step in range(1, 11):
         parameter.grad = torch.tensor([1.0, 2.0 if step == 10 else 0.0])
         mask.after_optimizer_step(step)
     assert parameter.tolist() == [1.0, 0.0]
+
+
+def test_what_is_pruned_takes_no_place_from_what_has_become_zero() -> None:
+    parameter = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    schedule = MaskSettings(density=0.5, criterion="magnitude", start=0.0, end=1.0)
+    mask = Mask({"w": parameter}, schedule, total_steps=10)
+    mask.after_optimizer_step(2)  # 2 + int(2 * 0.8^3) are left
+    assert parameter.tolist() == [0.0, 2.0, 3.0, 4.0]
+    parameter.data.zero_()
+    mask.after_optimizer_step(10)
+    assert mask.state()["pruned/w"].tolist() == [True, False, False, True]
 
 
 def test_each_tensor_keeps_its_part_however_small_its_values() -> None:
