@@ -102,6 +102,7 @@ def method_rows(spec: ModelSpec | None) -> list[dict[str, Any]]:
                 "targets": "+".join(info.default_targets),
                 "default_learning_rate": info.default_learning_rate,
                 "mergeable": info.mergeable,
+                "maskable": info.maskable,
                 "about": info.about,
             }
         )

@@ -8,6 +8,7 @@ import numpy as np
 from autopeft.cost.budget import ParamBudget
 from autopeft.errors import BudgetError, SpaceError
 from autopeft.methods.compose import complete, count_parameters, placement_problem, refusal
+from autopeft.methods.density import MASK_FIELDS, check_schedules
 from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import TRAINING_FIELDS, Configuration, Value
@@ -53,7 +54,8 @@ class CandidateSpace:
             training: Fields of `TrainingParams` where the space does not choose them.
 
         Raises:
-            SpaceError: If the model takes none of the methods, or a default is out of range.
+            SpaceError: If the model takes none of the methods, or pruning could start after it
+                is over.
             BudgetError: If nothing fits the budget.
         """
         reasons = {m: refusal(get_method(m), spec) for m in space.methods}
@@ -67,6 +69,7 @@ class CandidateSpace:
         self._catalogue = catalogue()
         self._training = dict(training or {})
         self._counts: dict[tuple[object, ...], int | None] = {}
+        check_schedules(space, [m for m in space.methods if get_method(m).info.maskable])
         self.smallest()  # or say that nothing fits
 
     def configuration(self, assignment: Mapping[str, Value]) -> Configuration:
@@ -181,9 +184,8 @@ class CandidateSpace:
 
     def corners_of(self, method: str, *, low: bool) -> Iterator[Assignment]:
         """Yield the corners of one method; in a composite space, those of all together."""
-        chosen: Assignment = {} if self.space.components else {"method": method}
         u = 0.0 if low else 1.0
-        options = [_corner_coordinates(h, chosen, u) for h in self.space.hyperparameters]
+        options = [_corner_coordinates(h, method, u) for h in self.space.hyperparameters]
         for combination in itertools.product(*options):
             yield self.space.decode([c for part in combination for c in part])
 
@@ -219,7 +221,7 @@ class CandidateSpace:
         return low
 
 
-WITHOUT_COST = {LEARNING_RATE, *TRAINING_FIELDS}
+WITHOUT_COST = {LEARNING_RATE, *TRAINING_FIELDS, *MASK_FIELDS} - {"density"}
 
 
 def _is_size(h: Hyperparameter) -> bool:
@@ -227,10 +229,10 @@ def _is_size(h: Hyperparameter) -> bool:
     return is_method_param(field) and isinstance(h, FloatRange | IntRange | Ordered)
 
 
-def _corner_coordinates(h: Hyperparameter, chosen: Assignment, u: float) -> list[tuple[float, ...]]:
-    if h.name in chosen:
-        return [h.to_unit(chosen[h.name])]
-    if not h.active(chosen) or h.field in WITHOUT_COST:
+def _corner_coordinates(h: Hyperparameter, method: str, u: float) -> list[tuple[float, ...]]:
+    if h.name == "method":
+        return [h.to_unit(method)]
+    if not h.possible(method) or h.field in WITHOUT_COST:
         return [(0.5,) * h.width]
     if isinstance(h, Choice):
         return [h.to_unit(choice) for choice in h.choices]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from autopeft.cost.memory import MemoryEstimate, estimate_memory
-from autopeft.methods.compose import count_parameters
+from autopeft.methods.compose import count_mask_bytes, count_parameters, count_trained
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration
 
@@ -16,7 +16,8 @@ class Cost:
     """What a configuration costs.
 
     Attributes:
-        adapter_params: Parameters that it adds (or, for full fine-tuning, unfreezes).
+        adapter_params: Parameters that it adds (or, for full fine-tuning, unfreezes) and that may
+            be non-zero when it is trained; what a density mask prunes is not among them.
         head_params: Parameters of the task head.
         base_params: Parameters of the base model.
         peak_memory_bytes: Predicted training memory.
@@ -63,7 +64,8 @@ class CostModel:
                 configuration,
                 self._spec,
                 self._meta_model,
-                n_adapter_params=count_parameters(configuration, self._spec),
+                n_adapter_params=count_trained(configuration, self._spec),
+                mask_bytes=count_mask_bytes(configuration, self._spec),
                 seq_length=self._seq_length,
             )
         return self._memory[key]

@@ -31,7 +31,7 @@ class MemoryEstimate:
     Attributes:
         weights: Base, head and adapter.
         gradients: Of what trains.
-        optimizer: AdamW's two moments of what trains.
+        optimizer: AdamW's two moments of what trains, and density masks.
         activations: Tensors that autograd keeps for the backward pass, each storage once.
     """
 
@@ -52,6 +52,7 @@ def estimate_memory(
     meta_model: Callable[[], PreTrainedModel],
     *,
     n_adapter_params: int,
+    mask_bytes: int = 0,
     seq_length: int,
 ) -> MemoryEstimate:
     """Return the training memory of a configuration.
@@ -60,7 +61,8 @@ def estimate_memory(
         configuration: What is trained; its batch size is used.
         spec: Structure of the model.
         meta_model: Builds a fresh model with its task head on the `meta` device.
-        n_adapter_params: Adapter parameters of the configuration.
+        n_adapter_params: Adapter parameters that train: the tensors are dense, pruned or not.
+        mask_bytes: What density masks hold.
         seq_length: Tokens of every row of the batch; a model of images has its own size.
     """
     context = AttachContext(spec=spec, total_steps=100, seed=0)
@@ -74,7 +76,7 @@ def estimate_memory(
     return MemoryEstimate(
         weights=held * BYTES_PER_WEIGHT,
         gradients=trainable * BYTES_PER_GRADIENT,
-        optimizer=trainable * BYTES_PER_ADAM_STATE,
+        optimizer=trainable * BYTES_PER_ADAM_STATE + mask_bytes,
         activations=activations,
     )
 

@@ -20,8 +20,8 @@ class AdaLora(LibraryMethod):
     """W' = W + s P diag(e) Q; the least important of all e are set to zero during training.
 
     `rank` is the starting rank of every matrix, `density` the share of all ranks that is left at
-    the end, at least one a matrix on average. The tensors never shrink while training, so the
-    starting rank is what counts.
+    the end, at least one a matrix on average. Which matrices keep them, and so how many numbers
+    they are, is known only when they are trained; what counts is therefore the starting rank.
     """
 
     info = MethodInfo(
@@ -48,8 +48,7 @@ class AdaLora(LibraryMethod):
         self, component: Component, modules: list[ModuleSpec], context: AttachContext
     ) -> AdaLoraConfig:
         rank = int(component.param("rank"))
-        # peft takes the k-th smallest score with k = ranks to prune, so k = 0 is an error.
-        final = min(max(round(float(component.param("density")) * rank), 1), rank - 1)
+        final = max(round(float(component.param("density")) * rank), 1)
         steps = max(context.total_steps, 4)
         return AdaLoraConfig(
             init_r=rank,

@@ -27,6 +27,7 @@ class BitFit(LibraryMethod):
         module_types=("linear",),
         parameters=(),
         mergeable=True,
+        maskable=True,
         target_choices=("linear", "attn", "mlp", "attn.q+mlp.up"),
     )
 

@@ -73,6 +73,7 @@ class SerialAdapter(InsertedMethod):
         module_types=("linear", "conv1d"),
         parameters=_SHARED,
         mergeable=False,
+        maskable=True,
         target_choices=("mlp.down", "attn.o", "attn.o+mlp.down"),
     )
 
@@ -117,6 +118,7 @@ class ParallelAdapter(InsertedMethod):
         module_types=("linear", "conv1d"),
         parameters=(*_SHARED, float_parameter("scale", 0.25, 8.0, 4.0, "factor s", log=True)),
         mergeable=False,
+        maskable=True,
         target_choices=("mlp",),
     )
 

@@ -8,7 +8,9 @@ from transformers import PreTrainedModel
 
 from autopeft.errors import SpaceError
 from autopeft.methods.composite import CompositeAttachment, in_order
+from autopeft.methods.density import MASK_PARAMETERS, complete_mask, mask_settings
 from autopeft.methods.inserted import InsertedMethod
+from autopeft.methods.mask import masked
 from autopeft.methods.method import AttachContext, Attachment, PeftMethod
 from autopeft.methods.registry import get_method
 from autopeft.models.spec import ModelSpec
@@ -57,8 +59,41 @@ def placement_problem(component: Component, spec: ModelSpec) -> str | None:
 
 
 def count_parameters(configuration: Configuration, spec: ModelSpec) -> int:
-    """Return the number of adapter parameters of a configuration; the head is not counted."""
+    """Return the adapter parameters of a configuration: those that can be non-zero at its end.
+
+    They are what trains, less what a density mask prunes; the head is not counted.
+    """
+    return sum(_count_left(component, spec) for component in configuration.components)
+
+
+def count_trained(configuration: Configuration, spec: ModelSpec) -> int:
+    """Return the adapter parameters that train, and so hold memory, pruned or not."""
     return sum(get_method(c.method).count_parameters(c, spec) for c in configuration.components)
+
+
+def count_mask_bytes(configuration: Configuration, spec: ModelSpec) -> int:
+    """Return the bytes that the masks of a configuration hold while it trains."""
+    total = 0
+    for component in configuration.components:
+        settings = mask_settings(component, get_method(component.method).info)
+        if settings is not None:
+            total += settings.mask_bytes(_count_maskable(component, spec))
+    return total
+
+
+def _count_left(component: Component, spec: ModelSpec) -> int:
+    method = get_method(component.method)
+    trained = method.count_parameters(component, spec)
+    settings = mask_settings(component, method.info)
+    if settings is None:
+        return trained
+    maskable = _count_maskable(component, spec)
+    return trained - maskable + settings.n_left(maskable)
+
+
+def _count_maskable(component: Component, spec: ModelSpec) -> int:
+    method = get_method(component.method)
+    return method.count_parameters(component, spec) - method.count_unmasked(component, spec)
 
 
 def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
@@ -79,9 +114,12 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
 
 def _check_component(component: Component) -> None:
     info = get_method(component.method).info
-    known = {p.domain.name: p for p in info.parameters}
     given = dict(component.params)
-    wrong = set(given) ^ set(known)
+    mask = {p.domain.name: p for p in MASK_PARAMETERS if info.maskable}
+    own = {p.domain.name: p for p in info.parameters}
+    known = own | mask
+    # The mask comes as a whole or not at all.
+    wrong = set(given) ^ set(known if set(given) & set(mask) else own)
     if wrong:
         name = min(wrong)
         what = "has no hyperparameter" if name in given else "needs the hyperparameter"
@@ -90,6 +128,12 @@ def _check_component(component: Component) -> None:
         if not known[name].domain.contains(value):
             domain = known[name].domain.describe()
             raise SpaceError(f"'{name}' of {info.name} is {value!r}; it must be {domain}.")
+    settings = mask_settings(component, info)
+    if settings is not None and settings.start > settings.end:
+        raise SpaceError(
+            f"'mask_start' of {info.name} is {settings.start:g}, after 'mask_end', which is "
+            f"{settings.end:g}: pruning must start before it is over."
+        )
 
 
 def _check_together(components: Sequence[Component], spec: ModelSpec) -> None:
@@ -161,7 +205,7 @@ def complete(configuration: Configuration, spec: ModelSpec) -> Configuration:
                 layers=tuple(range(spec.n_layers))
                 if "backbone" in info.kinds
                 else component.layers,
-                params=tuple(params.items()),
+                params=tuple(complete_mask(params, info).items()),
             )
         )
     return Configuration(components=tuple(components), training=configuration.training)
@@ -173,9 +217,13 @@ def attach(
     """Attach a configuration to a model whose parameters are all frozen."""
     components = configuration.components
     context = replace(context, components=components)
-    if len(components) == 1:
-        return get_method(components[0].method).attach(model, components[0], context)
-    return CompositeAttachment(model, components, context)
+    if len(components) != 1:
+        together = CompositeAttachment(model, components, context)
+        return masked(together, together.parts, context.total_steps)
+    alone = get_method(components[0].method).attach(model, components[0], context)
+    head = set(context.spec.head_modules)
+    trains = [p for name, p in alone.trainable() if head.isdisjoint(name.split("."))]
+    return masked(alone, [(components[0], trains)], context.total_steps)
 
 
 def _with_defaults(item: Any) -> dict[str, Any]:

@@ -34,15 +34,19 @@ class CompositeAttachment(Attachment):
         self._own: list[Insertion] = []
         # The head is trained in place, once, rather than wrapped by each library method.
         bare = headless(context)
-        trains: list[nn.Parameter] = []
+        #: Every component with what it trains.
+        self.parts: list[tuple[Component, list[nn.Parameter]]] = []
         for method, component in in_order(components):
             if isinstance(method, InsertedMethod):
                 self._own.append(method.insert(model, component, context.spec))
-                trains += self._own[-1].parameters()
+                trains = self._own[-1].parameters()
             else:
                 self._library.append(method.attach(model, component, bare))
-                trains += [p for _, p in self._library[-1].trainable()]
-        mark_trainable(model, trains, context)
+                # What an earlier component of peft trains can still be trainable.
+                taken = {id(p) for _, earlier in self.parts for p in earlier}
+                trains = [p for _, p in self._library[-1].trainable() if id(p) not in taken]
+            self.parts.append((component, trains))
+        mark_trainable(model, [p for _, trains in self.parts for p in trains], context)
 
     @property
     def model(self) -> nn.Module:

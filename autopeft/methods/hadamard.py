@@ -25,6 +25,7 @@ class LoHa(PerModuleMethod):
             float_parameter("alpha_over_rank", 0.25, 16.0, 2.0, "alpha by rank", log=True),
         ),
         mergeable=True,
+        maskable=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -52,6 +53,7 @@ class HiRA(PerModuleMethod):
         module_types=("linear", "conv1d"),
         parameters=(int_parameter("rank", 1, 256, 16, "inner size r", log=True),),
         mergeable=True,
+        maskable=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:

@@ -50,6 +50,8 @@ class Lora(LibraryMethod):
             float_parameter("dropout", 0.0, 0.5, 0.0, "dropout on the input of the update"),
         ),
         mergeable=True,
+        maskable=True,
+        unmasked=("lora_magnitude_vector",),  # DoRA's norms: zero would silence W itself
     )
 
     def changes_base(self, component: Component) -> bool:
@@ -60,9 +62,12 @@ class Lora(LibraryMethod):
         modules = self.info.select(component, spec)
         frozen = component.param("init") == "mica"
         total = sum(rank * (m.in_features + (0 if frozen else m.out_features)) for m in modules)
-        if component.param("variant") == "dora":
-            total += sum(m.out_features for m in modules)
-        return total
+        return total + self.count_unmasked(component, spec)
+
+    def count_unmasked(self, component: Component, spec: ModelSpec) -> int:
+        if component.param("variant") != "dora":
+            return 0
+        return sum(m.out_features for m in self.info.select(component, spec))
 
     def config(
         self, component: Component, modules: list[ModuleSpec], context: AttachContext

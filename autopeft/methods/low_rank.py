@@ -44,10 +44,15 @@ class DeLora(PerModuleMethod):
             int_parameter("strength", 2, 64, 15, "bound lambda on the update", log=True),
         ),
         mergeable=True,
+        maskable=True,
+        unmasked=("delora_lambda",),  # one number: zero would end the module's update
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
         return int(component.param("rank")) * (module.in_features + module.out_features) + 1
+
+    def count_unmasked(self, component: Component, spec: ModelSpec) -> int:
+        return len(self.info.select(component, spec))
 
     def config(
         self, component: Component, modules: list[ModuleSpec], context: AttachContext
@@ -76,6 +81,7 @@ class GraLora(LibraryMethod):
             float_parameter("alpha_over_rank", 0.25, 16.0, 2.0, "alpha by rank", log=True),
         ),
         mergeable=True,
+        maskable=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
@@ -111,6 +117,7 @@ class GLora(PerModuleMethod):
         module_types=("linear",),
         parameters=(int_parameter("rank", 1, 64, 4, "inner size r", log=True),),
         mergeable=True,
+        maskable=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -143,6 +150,7 @@ class Miss(LibraryMethod):
         module_types=("linear",),
         parameters=(int_parameter("rank", 1, 512, 16, "width of a shard", log=True),),
         mergeable=True,
+        maskable=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
@@ -171,6 +179,7 @@ class Peanut(PerModuleMethod):
             int_parameter("depth", 0, 3, 0, "hidden layers of encoder and decoder"),
         ),
         mergeable=True,
+        maskable=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:

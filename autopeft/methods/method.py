@@ -86,6 +86,12 @@ class MethodInfo:
         module_types: Types of module that it can change.
         parameters: Its hyperparameters.
         mergeable: Whether the trained adapter can be folded into the weights.
+        maskable: Whether a density mask can prune it: what it adds to the model is made of sums
+            and products of its parameters, so that a zero takes terms away and does nothing else.
+            Factors that stand at 1 when they do nothing, rotations, logits and the model's own
+            weights are not of that kind, and a method with a density of its own needs no mask.
+        unmasked: Parts of the names of tensors that no mask prunes, because zero is not nothing
+            there.
     """
 
     name: str
@@ -97,6 +103,8 @@ class MethodInfo:
     module_types: tuple[ModuleType, ...]
     parameters: tuple[MethodParameter, ...]
     mergeable: bool
+    maskable: bool = False
+    unmasked: tuple[str, ...] = ()
     starts_at_base: bool = True
     target_choices: tuple[str, ...] = ("attn.qv", "attn", "mlp", "linear")
 
@@ -189,6 +197,10 @@ class PeftMethod(ABC):
     def objection(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002 - most have none
         """Return why the component cannot go on the modules that it selects, `None` if it can."""
         return None
+
+    def count_unmasked(self, component: Component, spec: ModelSpec) -> int:  # noqa: ARG002 - none
+        """Return how many of them are in tensors that `info.unmasked` names."""
+        return 0
 
     @abstractmethod
     def attach(

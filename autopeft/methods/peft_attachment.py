@@ -50,7 +50,12 @@ class PeftAttachment(Attachment):
 
     def after_optimizer_step(self, step: int) -> None:
         update = getattr(self._peft_model.base_model, "update_and_allocate", None)
-        if update is not None:  # AdaLoRA's rank allocation
+        if update is None:
+            return
+        config = self._peft_model.active_peft_config
+        # AdaLoRA's rank allocation takes the k-th smallest score with k = ranks to prune, so it
+        # cannot be asked to prune none.
+        if config.target_r < config.init_r:
             update(step)
 
     def extra_state(self) -> dict[str, torch.Tensor]:

@@ -38,6 +38,7 @@ class PrefixTuning(InsertedMethod):
             int_parameter("length", 1, 16384, 12, "prefix length l", log=True, searched_to=768),
         ),
         mergeable=False,
+        maskable=True,
         starts_at_base=False,
         target_choices=("attn.kv",),
     )

@@ -6,7 +6,8 @@ import pkgutil
 from functools import cache
 
 from autopeft.errors import UnknownNameError
-from autopeft.methods.method import FAMILIES, PeftMethod
+from autopeft.methods.density import MASK_PARAMETERS
+from autopeft.methods.method import FAMILIES, MethodParameter, PeftMethod
 from autopeft.space.catalogue import Catalogue, CatalogueEntry
 
 
@@ -53,8 +54,12 @@ def catalogue() -> Catalogue:
         name: CatalogueEntry(
             learning_rate=method.info.default_learning_rate,
             targets=method.info.default_targets,
-            domains={p.domain.name: p.domain for p in method.info.parameters},
+            domains={p.domain.name: p.domain for p in (*method.info.parameters, *_mask(method))},
             dimensions=method.info.dimensions(),
         )
         for name, method in _methods().items()
     }
+
+
+def _mask(method: PeftMethod) -> tuple[MethodParameter, ...]:
+    return MASK_PARAMETERS if method.info.maskable else ()

@@ -51,6 +51,7 @@ class Vera(PerModuleMethod):
             float_parameter("d_initial", 1e-7, 1.0, 0.1, "start of the vector d", log=True),
         ),
         mergeable=True,
+        maskable=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -117,6 +118,7 @@ class RandLora(PerModuleMethod):
         module_types=("linear", "conv1d"),
         parameters=(int_parameter("rank", 4, 512, 32, "rank r of a basis", log=True),),
         mergeable=True,
+        maskable=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -195,6 +197,7 @@ class UniLora(LibraryMethod):
             int_parameter("rank", 1, 64, 4, "inner size r of the LoRA", log=True),
         ),
         mergeable=True,
+        maskable=True,
         starts_at_base=False,
     )
 
@@ -229,6 +232,7 @@ class TinyLora(PerModuleMethod):
             int_parameter("rank", 1, 16, 2, "principal directions r", log=True),
         ),
         mergeable=True,
+        maskable=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:  # noqa: ARG002 - alike

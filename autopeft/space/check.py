@@ -1,6 +1,6 @@
 """Do the dimensions of a search space fit its methods?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from autopeft.errors import SpaceError, UnknownNameError
 from autopeft.space.catalogue import Catalogue
@@ -17,7 +17,7 @@ from autopeft.space.space import LEARNING_RATE, SearchSpace, component_of, is_me
 
 def check_dimension(
     h: Hyperparameter,
-    methods: Sequence[str],
+    above: Sequence[Hyperparameter],
     components: Sequence[str] | None,
     catalogue: Catalogue,
 ) -> None:
@@ -25,7 +25,7 @@ def check_dimension(
 
     Args:
         h: The dimension.
-        methods: The methods of the space.
+        above: The dimensions that stand above it.
         components: The components of the space, `None` if a point is one method.
         catalogue: What the methods are.
 
@@ -44,7 +44,7 @@ def check_dimension(
                 f"say which component it is for: 'sets: {components[0]}.{h.field}' or the like."
             )
         if is_method_param(h.field):
-            for method in (m for m in methods if _is_for(h, m)):
+            for method in _methods(h, above):
                 _check_values(h, h.field, method, catalogue, may_be_off=False)
         return
     if component not in (components or ()):
@@ -67,8 +67,16 @@ def check_together(space: SearchSpace) -> None:
             raise SpaceError(f"'{min(twice)}' is set twice for the method '{method}'.")
 
 
-def _is_for(h: Hyperparameter, method: str) -> bool:
-    return all(method in values for parent, values in h.when if parent == "method")
+def _methods(h: Hyperparameter, above: Sequence[Hyperparameter]) -> list[str]:
+    """Return the methods with which a dimension can be active."""
+    parents = {parent.name: parent for parent in above}
+    choice = parents.get("method")
+    methods = [str(c) for c in choice.choices] if isinstance(choice, Choice) else []
+    return [m for m in methods if _reachable(h, m, parents)]
+
+
+def _reachable(h: Hyperparameter, method: str, parents: Mapping[str, Hyperparameter]) -> bool:
+    return h.possible(method) and all(_reachable(parents[p], method, parents) for p, _ in h.when)
 
 
 def _known(method: str, catalogue: Catalogue) -> None:
@@ -84,14 +92,15 @@ def _check_values(
     if domain is None:
         listed = ", ".join(entry.domains) or "none"
         raise SpaceError(f"{method} has no hyperparameter '{field}': it takes {listed}.")
-    for value in _ends(h):
+    for value in extremes(h):
         if not domain.contains(value) and not (may_be_off and value == 0):
             raise SpaceError(
                 f"'{field}' of {method} cannot be {value!r}; it must be {domain.describe()}."
             )
 
 
-def _ends(h: Hyperparameter) -> Iterator[Value]:
+def extremes(h: Hyperparameter) -> Iterator[Value]:
+    """Yield the values that lie farthest out: both ends of a range, all choices."""
     if isinstance(h, IntRange | FloatRange):
         yield from (h.low, h.high)
     elif isinstance(h, Choice):

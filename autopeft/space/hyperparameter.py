@@ -35,6 +35,10 @@ class Hyperparameter(ABC):
         """Tell whether the hyperparameter is active beside the values in `assignment`."""
         return all(assignment.get(parent) in values for parent, values in self.when)
 
+    def possible(self, method: str) -> bool:
+        """Tell whether some values of its other parents make it active for a method."""
+        return all(method in values for parent, values in self.when if parent == "method")
+
     @property
     @abstractmethod
     def width(self) -> int:

@@ -99,7 +99,7 @@ def read_space(text: str, shape: ModelShape, source: str, catalogue: Catalogue) 
     for name, entry in parsed.hyperparameters.items():
         try:
             dimension = _dimension(name, entry, dimensions, shape)
-            check_dimension(dimension, _named(parsed, dimensions), parsed.components, catalogue)
+            check_dimension(dimension, dimensions, parsed.components, catalogue)
         except SpaceError as error:
             place = _place(source, root, ["hyperparameters", name])
             raise SpaceError(f"{place}: {error}") from error
@@ -141,14 +141,6 @@ def _from_methods(
         raise SpaceError(f"{place}: name at least one method.")
     chosen: list[Hyperparameter] = [Choice(name="method", field="method", choices=tuple(names))]
     return chosen + [dimension for name in names for dimension in catalogue[name].dimensions]
-
-
-def _named(parsed: SpaceFile, before: list[Hyperparameter]) -> list[str]:
-    """Return the methods that a dimension may be for: those named above it."""
-    if parsed.components is not None:
-        return parsed.components
-    choice = next((h for h in before if h.name == "method"), None)
-    return [str(c) for c in choice.choices] if isinstance(choice, Choice) else []
 
 
 _TYPE_TAGS = {"float", "int", "choice", "ordered", "halvings", "layer_mask"}

@@ -69,7 +69,7 @@ class SearchSpace:
         for h in self.hyperparameters:
             if h is head:
                 kept.append(Choice(name="method", field="method", choices=chosen))
-            elif any(h.active({"method": m}) or _other_parents(h) for m in chosen):
+            elif any(h.possible(m) for m in chosen) and _parents(h) <= {k.name for k in kept}:
                 kept.append(h)
         return replace(self, hyperparameters=tuple(kept))
 
@@ -201,8 +201,8 @@ class SearchSpace:
         raise SpaceError(f"The space '{self.name}' has no choice named 'method'.")
 
 
-def _other_parents(h: Hyperparameter) -> bool:
-    return bool(h.when) and all(parent != "method" for parent, _ in h.when)
+def _parents(h: Hyperparameter) -> set[str]:
+    return {parent for parent, _ in h.when}
 
 
 def _is_off(value: Value) -> bool:

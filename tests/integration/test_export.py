@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import autopeft
 from autopeft.api.result import SearchResult
@@ -89,3 +91,21 @@ def test_predict_runs_as_the_message_says(tiny_study: SearchResult, tmp_path: Pa
     label, score = done.stdout.split("\t")
     assert label in {"negative", "positive"}
     assert 0.5 <= float(score) <= 1.0
+
+
+def test_a_search_of_densities_exports_what_it_counted(
+    tiny_model: Path, tiny_data: Path, tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {**tiny_settings, "space": "sparsity", "strategy": "random", "trials": 3}
+    methods = ("lora", "lokr")
+    result = autopeft.search(study=tmp_path / "study", methods=methods, **settings)
+    record = result.best()
+    component = record.spec.configuration.components[0]
+    assert 0 < float(component.param("density")) < 1
+    folder = result.export(tmp_path / "out")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    adapter = {name: t for name, t in tensors.items() if "classifier" not in name}
+    assert sum(int(torch.count_nonzero(t)) for t in adapter.values()) == record.cost.adapter_params
+    assert sum(t.numel() for t in adapter.values()) > record.cost.adapter_params
+    again = reloaded(tiny_model, tiny_data / "validation.jsonl", 128, folder)
+    assert again == pytest.approx([record.quality], abs=1e-9)

@@ -3,6 +3,7 @@
 python -m tests.project.method_table
 """
 
+import textwrap
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,8 @@ STRUCTURE_HEAD = """Of these the structure is tested: kinds of modules, layers, 
 
 def text() -> str:
     """Return the page."""
-    parts = [HEAD, *_overview(), "", MAIN, *_families(), "", FURTHER_HEAD, *_refused_on(FURTHER)]
+    parts = [HEAD, *_overview(), "", *_masked(), "", MAIN, *_families(), ""]
+    parts += [FURTHER_HEAD, *_refused_on(FURTHER)]
     parts += ["", STRUCTURE_HEAD, *_refused_on(STRUCTURE), "", *_reasons(), ""]
     return "\n".join(parts)
 
@@ -60,6 +62,12 @@ def _overview() -> list[str]:
         cells.append("transformers" if name == "full" else own)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _masked() -> list[str]:
+    names = [f"`{name}`" for name in method_names() if get_method(name).info.maskable]
+    text = f"Under a mask (`density`, see [search spaces](search-spaces.md)): {', '.join(names)}."
+    return ["## Density", "", *textwrap.wrap(text, 100, break_on_hyphens=False)]
 
 
 def _families() -> list[str]:

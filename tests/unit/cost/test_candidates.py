@@ -122,3 +122,83 @@ def test_unknown_methods_are_named() -> None:
     text = SHIPPED["lora"].replace("choices: [lora]", "choices: [lorra]")
     with pytest.raises(SpaceError, match=r"line 7, .*did you mean .*lora"):
         space_of(text)
+
+
+DENSITIES = """
+schema_version: 1
+name: dense
+hyperparameters:
+  method: {type: choice, choices: [lora, ia3]}
+  targets: {type: choice, choices: [attn.kv]}
+  density: {type: float, low: 0.1, high: 1.0, when: {method: [lora]}}
+"""
+
+
+def dense(more: str = "", limit: int = 2_000) -> CandidateSpace:
+    text = DENSITIES + "".join(f"  {line}\n" for line in more.splitlines())
+    space = space_of(text, SPEC.n_layers)
+    return CandidateSpace(space, SPEC, ParamBudget(text=str(limit), limit=limit))
+
+
+def test_a_density_is_a_size_that_is_scaled_into_the_budget() -> None:
+    point = {"method": "lora", "targets": "attn.kv", "density": 1.0}
+    assert dense(limit=2_048).fits(point)
+    shrunk = dense(limit=1_000).shrunk(point)
+    assert shrunk is not None
+    assert dense().adapter_params(shrunk) == 1_000
+    assert dense().adapter_params({**point, "density": 0.1}) == 205  # of 2 * 2 * 8 * 64
+
+
+def test_a_mask_below_a_density_is_kept_and_set() -> None:
+    mask = "mask: {type: choice, choices: [sensitivity], when: {method: [lora], density: [0.5]}}"
+    space = dense(mask.replace("[0.5]", "[0.5, 0.25]"))
+    point = {"method": "lora", "targets": "attn.kv", "density": 0.25, "mask": "sensitivity"}
+    assert space.space.contains(point)
+    assert space.configuration(point).components[0].param("mask") == "sensitivity"
+    without = {name: value for name, value in point.items() if name != "mask"}
+    other = space.configuration({**without, "density": 0.3}).components[0]
+    assert other.param("mask") == "magnitude"
+    assert "mask" not in dict(space.configuration({**without, "density": 1.0}).components[0].params)
+    below_density_alone = dense(mask.replace("method: [lora], ", ""))
+    for either in (space, below_density_alone):
+        names = [h.name for h in either.space.restricted_to(["ia3"]).hyperparameters]
+        assert names == ["method", "targets"]
+
+
+def test_the_smallest_point_has_the_smallest_density_below_a_mask() -> None:
+    text = DENSITIES.replace(
+        "  density:",
+        "  mask: {type: choice, choices: [magnitude], when: {method: [lora]}}\n  density:",
+    )
+    text = text.replace("high: 1.0, when: {method: [lora]}", "high: 1.0, when: {mask: [magnitude]}")
+    text = text.replace("[lora, ia3]", "[lora]")
+    candidates = CandidateSpace(
+        space_of(text, SPEC.n_layers), SPEC, ParamBudget(text="300", limit=300)
+    )
+    assert candidates.adapter_params(candidates.smallest()) == 205
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "mask_start: {type: float, low: 0.0, high: 0.9, when: {method: [lora]}}",
+            "'mask_start' of lora can be 0.9 and 'mask_end' 0.7: pruning must start before",
+        ),
+        (
+            "mask_end: {type: choice, choices: [0.5, 0.05], when: {method: [lora]}}",
+            "'mask_start' of lora can be 0.1 and 'mask_end' 0.05",
+        ),
+        (
+            "rank: {type: int, low: 1, high: 999, when: {method: [lora]}}",
+            "line 8, .*'rank' of lora cannot be 999; it must be 1 to 256",
+        ),
+        (
+            "mask: {type: choice, choices: [magnitude, random], when: {method: [lora]}}",
+            "'mask' of lora cannot be 'random'; it must be magnitude, sensitivity",
+        ),
+    ],
+)
+def test_values_that_no_method_takes_are_found_before_a_trial(more: str, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        dense(more)

@@ -1,12 +1,15 @@
 """The engine: reproducible, resumable, and the base comes back bit for bit."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments
 
-from autopeft.methods.compose import attach
+from autopeft.methods.compose import attach, count_parameters, read_configuration
 from autopeft.methods.method import AttachContext
 from autopeft.methods.registry import method_names
 from autopeft.trials.batches import epoch_batches
@@ -61,6 +64,66 @@ def test_a_resumed_trial_equals_an_uninterrupted_one(
     last = resumed.advance()
     resumed.close()
     assert comparable(last) == comparable(straight[1])
+
+
+PRUNED: dict[str, dict[str, Any]] = {
+    "magnitude": {"method": "lora", "density": 0.2},
+    "sensitivity": {"method": "prefix", "density": 0.3, "mask": "sensitivity", "mask_end": 0.9},
+    "over": {"method": "bitfit", "density": 0.3, "mask": "sensitivity", "mask_end": 0.2},
+    "together": {
+        "components": [
+            {"method": "adalora", "density": 0.5, "targets": "mlp"},
+            {"method": "loha", "density": 0.5, "mask": "sensitivity"},
+            {"method": "serial_adapter", "density": 0.1},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("name", PRUNED)
+def test_a_resumed_trial_is_pruned_as_an_uninterrupted_one(
+    engine: Engine, name: str, tmp_path: Path
+) -> None:
+    """Interrupted while it is pruned (`over`: after that), it has the same weights bit for bit."""
+    data = {**PRUNED[name], "training": {"learning_rate": 1e-2}}
+    configuration = read_configuration(data, engine.spec)
+    spec = TrialSpec(number=0, configuration=configuration, rungs=(0.34, 1.0), epochs=2, seed=0)
+    straight = TrialRun(engine, spec)
+    expected = [comparable(straight.advance()) for _ in spec.rungs]
+    straight.save_adapter(tmp_path / "straight")
+    straight.save_checkpoint(tmp_path / "its last")
+    straight.close()
+    run = TrialRun(engine, spec)
+    run.advance()
+    run.save_checkpoint(tmp_path / "half")
+    run.close()
+    masks = {n: t for n, t in tensors(tmp_path / "half").items() if "extra/mask/pruned" in n}
+    assert masks
+    assert any(t.any() for t in masks.values())
+    torch.manual_seed(99)
+    resumed = TrialRun(engine, spec)
+    resumed.load_checkpoint(tmp_path / "half")
+    assert comparable(resumed.advance()) == expected[1]
+    resumed.save_adapter(tmp_path / "resumed")
+    resumed.save_checkpoint(tmp_path / "its own")
+    resumed.close()
+    for one, other in (("straight", "resumed"), ("its last", "its own")):
+        first, second = tensors(tmp_path / one), tensors(tmp_path / other)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(tensor, second[n]) for n, tensor in first.items())
+    last = tensors(tmp_path / "its own")
+    final = {n: t for n, t in last.items() if n.startswith("extra/mask/pruned/")}
+    left = sum(int((~t).sum()) for t in final.values())
+    adalora = [c for c in configuration.components if c.method == "adalora"]
+    alone = replace(configuration, components=tuple(adalora))
+    assert left == count_parameters(configuration, engine.spec) - count_parameters(
+        alone, engine.spec
+    )
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    (path,) = folder.glob("*.safetensors")
+    return load_file(path)
 
 
 def test_rungs_and_fidelity(engine: Engine) -> None:
