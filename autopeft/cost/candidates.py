@@ -11,7 +11,7 @@ from autopeft.methods.compose import (
     check_configuration,
     complete,
     count_parameters,
-    missing_targets,
+    obstacle,
     refusal,
 )
 from autopeft.methods.registry import default_learning_rates, get_method, method_names
@@ -85,17 +85,17 @@ class CandidateSpace:
         )
 
     def adapter_params(self, assignment: Mapping[str, Value]) -> int | None:
-        """Return the adapter parameters of a point, `None` if it would change nothing."""
+        """Return the adapter parameters of a point, `None` if it cannot be attached."""
         key = tuple((name, value) for name, value in assignment.items() if name not in WITHOUT_COST)
         if key not in self._counts:
             configuration = self.configuration(assignment)
-            empty = any(missing_targets(c, self.spec) for c in configuration.components)
-            count = None if empty else count_parameters(configuration, self.spec)
+            blocked = any(obstacle(c, self.spec) for c in configuration.components)
+            count = None if blocked else count_parameters(configuration, self.spec)
             self._counts[key] = count
         return self._counts[key]
 
     def fits(self, assignment: Mapping[str, Value]) -> bool:
-        """Tell whether a point changes something and keeps the budget."""
+        """Tell whether a point can be attached and keeps the budget."""
         count = self.adapter_params(assignment)
         return count is not None and count <= self.budget.limit
 

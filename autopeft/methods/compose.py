@@ -27,18 +27,18 @@ def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
     if not any(m.type in info.module_types for m in candidates):
         types = ", ".join(sorted({m.type for m in candidates}))
         return f"{spec.family} holds its projections as {types}, which {info.name} cannot change"
-    return None
+    return method.refusal(spec)
 
 
-def missing_targets(component: Component, spec: ModelSpec) -> str | None:
-    """Return why a component would change nothing in a model, or `None` if it changes some."""
+def obstacle(component: Component, spec: ModelSpec) -> str | None:
+    """Return why a component cannot be attached to a model, or `None` if it can."""
     method = get_method(component.method)
-    if "backbone" in method.info.kinds or method.info.select(component, spec):
-        return None
-    return (
-        f"{component.method} finds none of {', '.join(component.targets)} in the layers "
-        f"{', '.join(map(str, component.layers))} of {spec.family}"
-    )
+    if "backbone" not in method.info.kinds and not method.info.select(component, spec):
+        return (
+            f"{component.method} finds none of {', '.join(component.targets)} in the layers "
+            f"{', '.join(map(str, component.layers))} of {spec.family}"
+        )
+    return method.obstacle(component, spec)
 
 
 def count_parameters(configuration: Configuration, spec: ModelSpec) -> int:
@@ -55,7 +55,7 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
     """
     for component in configuration.components:
         _check_component(component)
-        problem = missing_targets(component, spec)
+        problem = obstacle(component, spec)
         if problem:
             raise SpaceError(f"The configuration cannot be attached: {problem}.")
     if len(configuration.components) > 1:

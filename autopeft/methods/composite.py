@@ -1,5 +1,6 @@
 """Several components on one model (UniPELT, MAM adapter, AutoPEFT): peft's first, then our own."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,9 @@ class CompositeAttachment(Attachment):
     def after_optimizer_step(self, step: int) -> None:
         for part in self._library:
             part.after_optimizer_step(step)
+
+    def rate_multiple(self, parameter: nn.Parameter) -> float:
+        return math.prod(part.rate_multiple(parameter) for part in self._library)
 
     def extra_state(self) -> dict[str, torch.Tensor]:
         return {

@@ -1,7 +1,7 @@
 """The interfaces of a PEFT method: what it is, what it costs in parameters, how it attaches."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -118,12 +118,15 @@ class AttachContext:
         total_steps: Optimiser steps of a full training, for methods with a schedule.
         seed: For methods that draw at random which weights they train.
         components: All components that are attached, to be written with the adapter.
+        batches: Returns a few batches of the training rows, for a start that depends on data;
+            `None` where the values do not matter: on `meta`, and before saved ones are loaded.
     """
 
     spec: ModelSpec
     total_steps: int
     seed: int
     components: tuple[Component, ...] = ()
+    batches: Callable[[], Iterable[Mapping[str, torch.Tensor]]] | None = None
 
 
 class Attachment(ABC):
@@ -136,6 +139,10 @@ class Attachment(ABC):
 
     def after_optimizer_step(self, step: int) -> None:  # noqa: B027 - most have no schedule
         """Do what the method's schedule asks after step `step` (from 1), gradients still there."""
+
+    def rate_multiple(self, parameter: nn.Parameter) -> float:  # noqa: ARG002 - most have one rate
+        """Return what a trainable parameter's learning rate is multiplied by."""
+        return 1.0
 
     def extra_state(self) -> dict[str, torch.Tensor]:
         """Return what beside the trainable parameters a checkpoint needs; nothing by default."""
@@ -171,6 +178,14 @@ class PeftMethod(ABC):
 
     info: MethodInfo
     built_on: Literal["meta", "cpu"] = "meta"
+
+    def refusal(self, spec: ModelSpec) -> str | None:  # noqa: ARG002 - modules say it for most
+        """Return why a model cannot take the method whatever modules it has, `None` if it can."""
+        return None
+
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002
+        """Return why the component's choices do not go together or not with the model, if so."""
+        return None
 
     @abstractmethod
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
