@@ -20,7 +20,7 @@ def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
     """Return why a model cannot take a method, or `None` if it can."""
     info = method.info
     if "backbone" in info.kinds:
-        return None
+        return method.refusal(spec)
     candidates = [m for m in spec.modules if m.kind in info.kinds]
     if not candidates:
         return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"

@@ -72,8 +72,16 @@ class CompositeAttachment(Attachment):
             )
 
     def save(self, folder: Path) -> None:
-        tensors = {n: p for n, p in self._base.named_parameters() if p.requires_grad}
-        write_adapter(folder, self._context, tensors)
+        tensors: dict[str, torch.Tensor] = {
+            n: p for n, p in self._base.named_parameters() if p.requires_grad
+        }
+        for insertion in self._own:
+            tensors = insertion.exported(tensors)
+        components = tuple(
+            method.exported(component) if isinstance(method, InsertedMethod) else component
+            for method, component in in_order(self._context.components)
+        )
+        write_adapter(folder, replace(self._context, components=components), tensors)
 
     def detach(self) -> PreTrainedModel:
         for insertion in reversed(self._own):

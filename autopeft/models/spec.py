@@ -50,6 +50,7 @@ class ModelSpec:
     Attributes:
         family: `model_type` of the config, such as `bert`.
         hidden_size: Width of the residual stream.
+        embedding_size: Width of a token's embedding; ALBERT's and ELECTRA's are narrower.
         n_layers: Number of transformer layers, encoder and decoder together.
         modules: What methods can change, in forward order.
         head_modules: Names of the modules of the task head, which every trial trains.
@@ -60,6 +61,7 @@ class ModelSpec:
 
     family: str
     hidden_size: int
+    embedding_size: int
     n_layers: int
     modules: tuple[ModuleSpec, ...]
     head_modules: tuple[str, ...]
@@ -101,6 +103,7 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
     return ModelSpec(
         family=str(config.model_type),
         hidden_size=int(config.hidden_size),
+        embedding_size=int(getattr(config, "embedding_size", None) or config.hidden_size),
         n_layers=max(layers) + 1,
         modules=modules,
         head_modules=head,

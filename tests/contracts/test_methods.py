@@ -24,7 +24,9 @@ REFUSED = {
 }
 #: BEFT's merge adds to a bias; these families' linear modules have none.
 NO_BIAS = {"llama", "t5"}
-VARIANTS = {
+VARIANTS: dict[str, list[dict[str, str | int]]] = {
+    "prefix": [{}, {"mlp_width": 32}],
+    "ssf": [{"part": part} for part in ("both", "scale", "shift")],
     "lora": [
         *({"variant": v} for v in ("plain", "rslora", "dora", "fa", "kasa", "velora")),
         *({"init": i} for i in ("gaussian", "orthogonal", "pissa", "olora", "mica", "eva")),
@@ -46,11 +48,11 @@ CASES = [
 STEPS = 8
 
 
-def configured(method: str, extra: dict[str, str], spec: ModelSpec) -> Configuration:
+def configured(method: str, extra: dict[str, str | int], spec: ModelSpec) -> Configuration:
     return read_configuration({"method": method, **extra, "layers": "last:1"}, spec)
 
 
-def attached(method: str, extra: dict[str, str], family: str) -> tuple[Attachment, ModelSpec]:
+def attached(method: str, extra: dict[str, str | int], family: str) -> tuple[Attachment, ModelSpec]:
     model = build(family)
     spec = inspect_model(model)
     torch.manual_seed(3)
@@ -78,7 +80,7 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_counts_agree(method: str, extra: dict[str, str], family: str) -> None:
+def test_counts_agree(method: str, extra: dict[str, str | int], family: str) -> None:
     """Closed form = attached model = `meta` device."""
     model = build(family)
     spec = inspect_model(model)
@@ -96,7 +98,7 @@ def test_counts_agree(method: str, extra: dict[str, str], family: str) -> None:
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
 def test_output_at_the_start_is_the_base_models(
-    method: str, extra: dict[str, str], family: str
+    method: str, extra: dict[str, str | int], family: str
 ) -> None:
     base = logits(build(family), family)
     attachment, _ = attached(method, extra, family)
@@ -108,7 +110,7 @@ def test_output_at_the_start_is_the_base_models(
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
 def test_training_changes_the_output_and_nothing_but_the_adapter(
-    method: str, extra: dict[str, str], family: str
+    method: str, extra: dict[str, str | int], family: str
 ) -> None:
     before = state(build(family))
     base = logits(build(family), family)
@@ -127,7 +129,7 @@ def test_training_changes_the_output_and_nothing_but_the_adapter(
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
 def test_every_trainable_tensor_gets_a_gradient(
-    method: str, extra: dict[str, str], family: str
+    method: str, extra: dict[str, str | int], family: str
 ) -> None:
     attachment, _ = attached(method, extra, family)
     train(attachment, family, steps=2)  # LoRA's A has none while B is zero
@@ -140,7 +142,7 @@ def test_every_trainable_tensor_gets_a_gradient(
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
 def test_saved_and_loaded_by_the_library_alone(
-    method: str, extra: dict[str, str], family: str, tmp_path: Path
+    method: str, extra: dict[str, str | int], family: str, tmp_path: Path
 ) -> None:
     attachment, _ = attached(method, extra, family)
     train(attachment, family, steps=STEPS)
@@ -157,7 +159,7 @@ def test_saved_and_loaded_by_the_library_alone(
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_merged_output_equals_unmerged(method: str, extra: dict[str, str], family: str) -> None:
+def test_merged_output_equals_unmerged(method: str, extra: dict[str, str | int], family: str) -> None:
     if not get_method(method).info.mergeable or (method == "bitfit" and family in NO_BIAS):
         pytest.skip("cannot be merged")
     attachment, _ = attached(method, extra, family)
@@ -168,7 +170,7 @@ def test_merged_output_equals_unmerged(method: str, extra: dict[str, str], famil
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_attaching_is_reproducible(method: str, extra: dict[str, str], family: str) -> None:
+def test_attaching_is_reproducible(method: str, extra: dict[str, str | int], family: str) -> None:
     first, _ = attached(method, extra, family)
     second, _ = attached(method, extra, family)
     train(first, family, steps=3)
