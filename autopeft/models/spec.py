@@ -50,7 +50,7 @@ class ModelSpec:
     Attributes:
         family: `model_type` of the config, such as `bert`.
         hidden_size: Width of the residual stream.
-        embedding_size: Width of a token's embedding; ALBERT's and ELECTRA's are narrower.
+        embedding_size: Width of a token's embedding, which may be narrower; `None` without tokens.
         n_layers: Number of transformer layers, encoder and decoder together.
         modules: What methods can change, in forward order.
         head_modules: Names of the modules of the task head, which every trial trains.
@@ -61,7 +61,7 @@ class ModelSpec:
 
     family: str
     hidden_size: int
-    embedding_size: int
+    embedding_size: int | None
     n_layers: int
     modules: tuple[ModuleSpec, ...]
     head_modules: tuple[str, ...]
@@ -100,10 +100,11 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
         raise ModelError(f"No numbered layers were found in {type(model).__name__}.")
     head = tuple(n for n, child in model.named_children() if n != prefix and _n_params(child))
     base_params = _n_params(backbone)
+    words = model.get_input_embeddings()
     return ModelSpec(
         family=str(config.model_type),
         hidden_size=int(config.hidden_size),
-        embedding_size=int(getattr(config, "embedding_size", None) or config.hidden_size),
+        embedding_size=words.embedding_dim if isinstance(words, nn.Embedding) else None,
         n_layers=max(layers) + 1,
         modules=modules,
         head_modules=head,

@@ -30,7 +30,7 @@ VARIANTS: dict[str, list[dict[str, str | int]]] = {
     "lora": [
         *({"variant": v} for v in ("plain", "rslora", "dora", "fa", "kasa", "velora")),
         *({"init": i} for i in ("gaussian", "orthogonal", "pissa", "olora", "mica", "eva")),
-    ]
+    ],
 }
 #: Choices that move the output although the method as such does not.
 MOVES = ({"variant": "kasa"},)
@@ -159,7 +159,9 @@ def test_saved_and_loaded_by_the_library_alone(
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_merged_output_equals_unmerged(method: str, extra: dict[str, str | int], family: str) -> None:
+def test_merged_output_equals_unmerged(
+    method: str, extra: dict[str, str | int], family: str
+) -> None:
     if not get_method(method).info.mergeable or (method == "bitfit" and family in NO_BIAS):
         pytest.skip("cannot be merged")
     attachment, _ = attached(method, extra, family)
