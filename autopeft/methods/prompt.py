@@ -24,7 +24,7 @@ CHILD = "prompt"
 
 
 class PromptTuning(InsertedMethod):
-    """l trained embeddings behind that of the first token; they start as words of the vocabulary."""
+    """l trained embeddings behind that of the first token; they start as random words."""
 
     info = MethodInfo(
         name="prompt_tuning",
@@ -162,7 +162,7 @@ def _lengthen(
     """Return a hook that makes the inputs of a stack longer by the prompt."""
 
     def hook(
-        stack: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        stack: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         ids = args[0] if args else kwargs["input_ids"]
         trained = prompt()
