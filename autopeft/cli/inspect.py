@@ -21,8 +21,6 @@ def plan_command(settings: dict[str, Any], output: str) -> None:
 def methods_command(model: str | None, output: str) -> None:
     """Print the methods."""
     rows = method_rows(spec_of(model) if model else None)
-    if model is None:
-        rows = [{k: v for k, v in row.items() if k not in {"takes", "reason"}} for row in rows]
     print_rows(rows, output, title="PEFT methods" + (f" on {model}" if model else ""))
 
 

@@ -40,6 +40,7 @@ class LoKr(PerModuleMethod):
             float_parameter("alpha_over_rank", 0.25, 16.0, 2.0, "alpha by rank", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:

@@ -65,6 +65,7 @@ class Lora(LibraryMethod):
             float_parameter("b_rate_over_a", 1.0, 32.0, 1.0, "learning rate of B by A's", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def changes_base(self, component: Component) -> bool:

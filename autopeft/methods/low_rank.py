@@ -44,6 +44,7 @@ class DeLora(PerModuleMethod):
             int_parameter("strength", 2, 64, 15, "bound lambda on the update", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -76,6 +77,7 @@ class GraLora(LibraryMethod):
             float_parameter("alpha_over_rank", 0.25, 16.0, 2.0, "alpha by rank", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
@@ -142,6 +144,7 @@ class Miss(LibraryMethod):
         module_types=("linear",),
         parameters=(int_parameter("rank", 1, 512, 16, "width of a shard", log=True),),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

@@ -76,6 +76,7 @@ class MethodInfo:
         module_types: Types of module that it can change.
         parameters: Its hyperparameters.
         mergeable: Whether the trained adapter can be folded into the weights.
+        converts_to_lora: Whether peft's `convert_to_lora` can make a LoRA of the trained adapter.
     """
 
     name: str
@@ -87,6 +88,7 @@ class MethodInfo:
     module_types: tuple[ModuleType, ...]
     parameters: tuple[MethodParameter, ...]
     mergeable: bool
+    converts_to_lora: bool = False
     starts_at_base: bool = True
     target_choices: tuple[str, ...] = ("attn.qv", "attn", "mlp", "linear")
 

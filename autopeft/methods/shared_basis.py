@@ -51,6 +51,7 @@ class Vera(PerModuleMethod):
             float_parameter("d_initial", 1e-7, 1.0, 0.1, "start of the vector d", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -116,6 +117,7 @@ class RandLora(PerModuleMethod):
         module_types=("linear",),
         parameters=(int_parameter("rank", 4, 512, 32, "rank r of a basis", log=True),),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -152,6 +154,7 @@ class VBLora(LibraryMethod):
             choice_parameter("topk", (1, 2, 4), 2, "vectors in a mixture"),
         ),
         mergeable=True,
+        converts_to_lora=True,
         starts_at_base=False,
     )
 
@@ -192,6 +195,7 @@ class UniLora(LibraryMethod):
             int_parameter("rank", 1, 64, 4, "inner size r of the LoRA", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
         starts_at_base=False,
     )
 
@@ -225,6 +229,7 @@ class TinyLora(PerModuleMethod):
             int_parameter("rank", 1, 16, 2, "principal directions r", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:  # noqa: ARG002 - alike

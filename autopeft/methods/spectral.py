@@ -32,6 +32,7 @@ class FourierFT(PerModuleMethod):
             float_parameter("scaling", 20.0, 400.0, 150.0, "factor on the update", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -66,6 +67,7 @@ class WaveFT(PerModuleMethod):
             float_parameter("scaling", 5.0, 100.0, 25.0, "factor on the update", log=True),
         ),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -97,6 +99,7 @@ class C3A(LibraryMethod):
         module_types=("linear",),
         parameters=(int_parameter("block_size", 2, 1024, 128, "largest block", log=True),),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autopeft.methods.compose import refusal
 from autopeft.methods.inserted import InsertedMethod
+from autopeft.methods.peft_types import LEFT_OUT, LORA_LEFT_OUT, OWN
 from autopeft.methods.registry import get_method, method_names
 from autopeft.models.spec import inspect_model
 from tests.tiny import CONFIGS, build
@@ -16,7 +17,8 @@ HEAD = """# Methods
 
 Made from the registry by `python -m tests.project.method_table`; a test keeps it true. Every method
 that a family takes passes the contract tests on a tiny model of it: parameter count, output at the
-start, gradients, detaching, saving and loading, merging.
+start, gradients, detaching, saving and loading, merging. Becoming a LoRA is tested with
+peft's `convert_to_lora`.
 
 `autopeft methods --model M` says the same for any model.
 """
@@ -24,14 +26,15 @@ start, gradients, detaching, saving and loading, merging.
 
 def text() -> str:
     """Return the page."""
-    return "\n".join([HEAD, *_overview(), "", "## Families", "", *_families(), ""])
+    parts = [HEAD, *_overview(), "", "## Families", "", *_families(), ""]
+    return "\n".join([*parts, "## peft's types", "", *_peft_types(), ""])
 
 
 def _overview() -> list[str]:
     lines = [
         "| method | family | what it does | hyperparameters (default) | learning rate | merges "
-        "| format |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| becomes a LoRA | format |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in method_names():
         method = get_method(name)
@@ -42,6 +45,7 @@ def _overview() -> list[str]:
         )
         cells = [f"`{name}`", info.family, info.about, ranges or "none"]
         cells += [f"{info.default_learning_rate:g}", "yes" if info.mergeable else "no"]
+        cells.append("yes" if info.converts_to_lora else "no")
         cells.append("transformers" if name == "full" else own)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -57,6 +61,19 @@ def _families() -> list[str]:
         lines.append(f"| `{name}` | {cells} |")
         reasons += [reason for reason in found.values() if reason]
     return [*lines, "", "Reasons:", "", *(f"- {reason}" for reason in dict.fromkeys(reasons))]
+
+
+def _peft_types() -> list[str]:
+    own = [f"- `{theirs}` is `{ours}` here" for theirs, ours in OWN.items()]
+    left_out = [f"- `{name}` {reason}" for name, reason in LEFT_OUT.items()]
+    of_lora = [f"- `{name}` {reason}" for name, reason in LORA_LEFT_OUT.items()]
+    return [
+        "Every type of the installed peft that adapts one model to one task is here. Some are our",
+        "own, because peft's know fewer families or cannot choose layers:",
+        *("", *own, ""),
+        *("Left out:", "", *left_out, ""),
+        *("Of LoRA's initialisations and variants, left out:", "", *of_lora),
+    ]
 
 
 if __name__ == "__main__":
