@@ -1,5 +1,7 @@
 """What can be chosen and what it costs, for a model or in general; nothing is trained."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +9,16 @@ import yaml
 
 from autopeft.cost.cost import CostModel
 from autopeft.errors import SpaceError
-from autopeft.methods.compose import read_configuration, refusal
+from autopeft.methods.compose import obstacle, read_configuration, refusal
+from autopeft.methods.method import MethodParameter, PeftMethod
 from autopeft.methods.presets import PREFIX, preset
 from autopeft.methods.registry import get_method, method_names
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
+from autopeft.space.configuration import Component, Value
+from autopeft.space.hyperparameter import Choice
+from autopeft.space.targets import expand
 
 
 def spec_of(model: str, n_labels: int = 2) -> ModelSpec:
@@ -87,23 +93,59 @@ def method_rows(spec: ModelSpec | None) -> list[dict[str, Any]]:
     """Return what can be said of each method, for a model or in general."""
     rows = []
     for name in method_names():
-        method = get_method(name)
-        info = method.info
-        reason = refusal(method, spec) if spec is not None else None
-        rows.append(
-            {
-                "name": name,
-                "family": info.family,
-                "takes": reason is None,
-                "reason": reason or "",
-                "ranges": "; ".join(
-                    f"{p.domain.name} {p.domain.describe()} ({p.default})" for p in info.parameters
-                ),
-                "targets": "+".join(info.default_targets),
-                "default_learning_rate": info.default_learning_rate,
-                "mergeable": info.mergeable,
-                "maskable": info.maskable,
-                "about": info.about,
-            }
-        )
+        info = get_method(name).info
+        row: dict[str, Any] = {"name": name, "family": info.family}
+        if spec is not None:
+            row |= _on_model(get_method(name), spec)
+        row |= {
+            "ranges": "; ".join(
+                f"{p.domain.name} {p.domain.describe()} ({p.default})" for p in info.parameters
+            ),
+            "targets": "+".join(info.default_targets),
+            "default_learning_rate": info.default_learning_rate,
+            "mergeable": info.mergeable,
+            "maskable": info.maskable,
+            "converts_to_lora": info.converts_to_lora,
+            "about": info.about,
+        }
+        rows.append(row)
     return rows
+
+
+def _on_model(method: PeftMethod, spec: ModelSpec) -> dict[str, Any]:
+    """Return whether a model takes a method, or why not, and the parameters of its extremes."""
+    reason = refusal(method, spec)
+    counts = [] if reason else list(_counts(method, spec))
+    return {
+        "takes": reason is None,
+        "reason": reason or "",
+        "smallest_params": min(counts, default=None),
+        "largest_params": max(counts, default=None),
+    }
+
+
+def _counts(method: PeftMethod, spec: ModelSpec) -> Iterator[int]:
+    """Yield the parameters on all layers: all choices, all sizes at an end or at their defaults.
+
+    RandLoRA's are fewest between the ends, nearer to the default.
+    """
+    parameters = method.info.parameters
+    layers = tuple(range(spec.n_layers))
+    for sizes in (_at(parameters, 0.0), _at(parameters, 1.0), [p.default for p in parameters]):
+        options = [
+            p.domain.choices if isinstance(p.domain, Choice) else (size,)
+            for p, size in zip(parameters, sizes, strict=True)
+        ]
+        for targets, *values in itertools.product(method.info.target_choices, *options):
+            component = Component(
+                method=method.info.name,
+                targets=expand(str(targets)),
+                layers=layers,
+                params=tuple((p.domain.name, v) for p, v in zip(parameters, values, strict=True)),
+            )
+            if obstacle(component, spec) is None:
+                yield method.count_parameters(component, spec)
+
+
+def _at(parameters: Iterable[MethodParameter], end: float) -> list[Value]:
+    return [p.domain.from_unit([end] * p.domain.width) for p in parameters]

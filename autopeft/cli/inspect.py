@@ -23,8 +23,6 @@ def methods_command(model: str | None, output: str) -> None:
     """Print the methods."""
     spec = spec_of(model) if model else None
     rows = method_rows(spec)
-    if spec is None:
-        rows = [{k: v for k, v in row.items() if k not in {"takes", "reason"}} for row in rows]
     print_rows(rows, output, title="PEFT methods" + (f" on {model}" if model else ""))
     print_notes(spec.notes if spec else ())
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from autopeft.cost.budget import ParamBudget
 from autopeft.errors import BudgetError, SpaceError
-from autopeft.methods.compose import complete, count_parameters, placement_problem, refusal
+from autopeft.methods.compose import complete, count_parameters, obstacle, refusal
 from autopeft.methods.density import MASK_FIELDS, check_schedules
 from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.spec import ModelSpec
@@ -79,17 +79,17 @@ class CandidateSpace:
         )
 
     def adapter_params(self, assignment: Mapping[str, Value]) -> int | None:
-        """Return the adapter parameters of a point, `None` if it would change nothing."""
+        """Return the adapter parameters of a point, `None` if it cannot be attached."""
         key = tuple((name, value) for name, value in assignment.items() if name not in WITHOUT_COST)
         if key not in self._counts:
             configuration = self.configuration(assignment)
-            empty = any(placement_problem(c, self.spec) for c in configuration.components)
-            count = None if empty else count_parameters(configuration, self.spec)
+            blocked = any(obstacle(c, self.spec) for c in configuration.components)
+            count = None if blocked else count_parameters(configuration, self.spec)
             self._counts[key] = count
         return self._counts[key]
 
     def fits(self, assignment: Mapping[str, Value]) -> bool:
-        """Tell whether a point changes something and keeps the budget."""
+        """Tell whether a point can be attached and keeps the budget."""
         count = self.adapter_params(assignment)
         return count is not None and count <= self.budget.limit
 

@@ -14,7 +14,7 @@ class BitFit(LibraryMethod):
 
     The norms' biases are left out: within the layers, a shift of a norm's output can be written
     as shifts of the biases of the linear modules that read it (and, for a norm after the residual
-    sum, of the next one that is added to it).
+    sum, of the next one that is added to it). `ssf` with its shift alone trains those as well.
     """
 
     info = MethodInfo(

@@ -129,7 +129,7 @@ class ParallelAdapter(InsertedMethod):
             for first, last in self._blocks(component, spec)
         )
 
-    def objection(self, component: Component, spec: ModelSpec) -> str | None:
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:
         firsts, lasts = self._ends(component, spec)
         if [m.layer for m in firsts] != [m.layer for m in lasts]:
             return (

@@ -23,7 +23,7 @@ def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
     """Return why a model cannot take a method, or `None` if it can."""
     info = method.info
     if "backbone" in info.kinds:
-        return None
+        return method.obstacle(_default(method, spec), spec)
     candidates = [m for m in spec.modules if m.kind in info.kinds]
     if not candidates:
         return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"
@@ -32,7 +32,7 @@ def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
             f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and peft "
             f"has {info.name} for Linear alone"
         )
-    return method.objection(_default(method, spec), spec)
+    return method.obstacle(_default(method, spec), spec)
 
 
 def _default(method: PeftMethod, spec: ModelSpec) -> Component:
@@ -45,17 +45,15 @@ def _default(method: PeftMethod, spec: ModelSpec) -> Component:
     )
 
 
-def placement_problem(component: Component, spec: ModelSpec) -> str | None:
-    """Return why a component cannot go on a model: nothing to change, or not as it needs it."""
+def obstacle(component: Component, spec: ModelSpec) -> str | None:
+    """Return why a component cannot be attached to a model, or `None` if it can."""
     method = get_method(component.method)
-    if "backbone" in method.info.kinds:
-        return None
-    if method.info.select(component, spec):
-        return method.objection(component, spec)
-    return (
-        f"{component.method} finds none of {', '.join(component.targets)} in the layers "
-        f"{', '.join(map(str, component.layers))} of {spec.family}"
-    )
+    if "backbone" not in method.info.kinds and not method.info.select(component, spec):
+        return (
+            f"{component.method} finds none of {', '.join(component.targets)} in the layers "
+            f"{', '.join(map(str, component.layers))} of {spec.family}"
+        )
+    return method.obstacle(component, spec)
 
 
 def count_parameters(configuration: Configuration, spec: ModelSpec) -> int:
@@ -105,7 +103,7 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
     """
     for component in configuration.components:
         _check_component(component)
-        problem = placement_problem(component, spec)
+        problem = obstacle(component, spec)
         if problem:
             raise SpaceError(f"The configuration cannot be attached: {problem}.")
     if len(configuration.components) > 1:

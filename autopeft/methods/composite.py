@@ -1,5 +1,6 @@
 """Several components on one model (UniPELT, MAM adapter, AutoPEFT): peft's first, then our own."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,9 @@ class CompositeAttachment(Attachment):
         for part in self._library:
             part.after_optimizer_step(step)
 
+    def rate_multiple(self, parameter: nn.Parameter) -> float:
+        return math.prod(part.rate_multiple(parameter) for part in self._library)
+
     def extra_state(self) -> dict[str, torch.Tensor]:
         return {
             f"{i}:{name}": tensor
@@ -72,8 +76,16 @@ class CompositeAttachment(Attachment):
             )
 
     def save(self, folder: Path) -> None:
-        tensors = {n: p for n, p in self._base.named_parameters() if p.requires_grad}
-        write_adapter(folder, self._context, tensors)
+        tensors: dict[str, torch.Tensor] = {
+            n: p for n, p in self._base.named_parameters() if p.requires_grad
+        }
+        for insertion in self._own:
+            tensors = insertion.exported(tensors)
+        components = tuple(
+            method.exported(component) if isinstance(method, InsertedMethod) else component
+            for method, component in in_order(self._context.components)
+        )
+        write_adapter(folder, replace(self._context, components=components), tensors)
 
     def detach(self) -> PreTrainedModel:
         for insertion in reversed(self._own):

@@ -26,6 +26,7 @@ class LoHa(PerModuleMethod):
         ),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:

@@ -1,9 +1,11 @@
 """Our own blocks: modules put into a model in the place of others, and the way back."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -20,10 +22,25 @@ class InsertedMethod(PeftMethod):
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> "Insertion":
         """Put the modules in; nothing of the base is trained or changed."""
 
+    def exported(self, component: Component) -> Component:
+        """Return the component that reads what `Insertion.exported` gives to be written."""
+        return component
+
     def attach(
         self, model: PreTrainedModel, component: Component, context: AttachContext
     ) -> Attachment:
-        return InsertedAttachment(model, self.insert(model, component, context.spec), context)
+        insertion = self.insert(model, component, context.spec)
+        return InsertedAttachment(
+            model, insertion, replace(context, components=(self.exported(component),))
+        )
+
+
+class Reparametrised(nn.Module, ABC):
+    """A module that trains more numbers than it takes to predict with it."""
+
+    @abstractmethod
+    def folded(self) -> dict[str, torch.Tensor]:
+        """Return the tensors of the plain module that computes the same, by their names in it."""
 
 
 class Insertion:
@@ -48,6 +65,15 @@ class Insertion:
             wrapped = {id(p) for p in getattr(module, "base_layer", nn.Identity()).parameters()}
             own.update({id(p): p for p in module.parameters() if id(p) not in wrapped})
         return list(own.values())
+
+    def exported(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the model's trained tensors as they are to be written: the folded ones folded."""
+        written = dict(tensors)
+        for place, module in self.modules.items():
+            if isinstance(module, Reparametrised):
+                written = {n: t for n, t in written.items() if not n.startswith(f"{place}.")}
+                written.update({f"{place}.{n}": t for n, t in module.folded().items()})
+        return written
 
     def remove(self, model: PreTrainedModel) -> None:
         """Put the model's own modules back."""
@@ -89,7 +115,7 @@ class InsertedAttachment(Attachment):
         return self._model
 
     def save(self, folder: Path) -> None:
-        write_adapter(folder, self._context, dict(self.trainable()))
+        write_adapter(folder, self._context, self._insertion.exported(dict(self.trainable())))
 
     def detach(self) -> PreTrainedModel:
         self._insertion.remove(self._model)

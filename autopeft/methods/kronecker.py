@@ -41,6 +41,7 @@ class LoKr(PerModuleMethod):
         ),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:

@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from peft import LoraConfig
+from peft import KasaConfig, LoraConfig, VeloraConfig
+from transformers import PreTrainedModel
 
-from autopeft.methods.library import LibraryMethod, common, transposed
+from autopeft.methods.library import LibraryMethod, common, transposed, widths
+from autopeft.methods.lora_attachment import LoraAttachment, principal_inputs
 from autopeft.methods.method import (
     AttachContext,
+    Attachment,
     MethodInfo,
     choice_parameter,
     float_parameter,
@@ -16,22 +19,33 @@ from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
-#: What peft calls the initialisations. With PiSSA (arXiv 2404.02948) the factors start in the
-#: principal directions of W, and W gives up what they hold; MiCA (2604.01694) freezes B in the
-#: minor directions of W and trains A.
+#: What peft calls the initialisations. `orthogonal` starts both factors at random with B A = 0.
+#: With PiSSA (arXiv 2404.02948) and OLoRA (2406.01775) the factors start in the directions of the
+#: SVD and of the QR decomposition of W, and W gives up what they hold; MiCA (2604.01694) freezes B
+#: in the minor directions of W and trains A; with EVA (2410.07170) A starts in the principal
+#: directions of the module's inputs, here with the same rank everywhere.
 _INITS: dict[str, Any] = {
     "default": True,
     "gaussian": "gaussian",
+    "orthogonal": "orthogonal",
     "pissa": "pissa",
+    "olora": "olora",
     "mica": "mica",
+    "eva": True,
 }
+#: Their factors are parts of W's own, so no rank can be larger than W's.
+_PARTS_OF_W = {"pissa", "olora", "mica"}
+_VARIANTS = ("plain", "rslora", "dora", "fa", "kasa", "velora")
 
 
 class Lora(LibraryMethod):
     """W' = W + s B A, with A of shape (r, n) and B of shape (m, r), B zero at the start.
 
-    s = alpha / r; rsLoRA (arXiv 2312.03732) takes alpha / sqrt(r); DoRA (arXiv 2402.09353) also
-    trains the norm of each row of W', m more numbers a matrix.
+    s = alpha / r; rsLoRA (arXiv 2312.03732) takes alpha / sqrt(r); DoRA (2402.09353) also trains
+    the norm of each row of W', m more numbers a matrix; LoRA-FA (2308.03303) trains B alone, so
+    that the inputs of the modules need not be kept; KaSA (2412.06071) drops the r smallest singular
+    values of W and trains W' = W + s B diag(d) A; VeLoRA (2405.17991) keeps a projection of the
+    inputs instead of the inputs. LoRA+ (2402.12354) trains B faster than A.
     """
 
     info = MethodInfo(
@@ -44,24 +58,42 @@ class Lora(LibraryMethod):
         module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("rank", 1, 256, 8, "inner size r of the update", log=True),
-            choice_parameter("variant", ("plain", "rslora", "dora"), "plain", "scaling and form"),
+            choice_parameter("variant", _VARIANTS, "plain", "scaling and form"),
             choice_parameter("init", tuple(_INITS), "default", "how A and B start"),
             float_parameter("alpha_over_rank", 0.25, 16.0, 2.0, "alpha by rank", log=True),
             float_parameter("dropout", 0.0, 0.5, 0.0, "dropout on the input of the update"),
+            float_parameter("b_rate_over_a", 1.0, 32.0, 1.0, "learning rate of B by A's", log=True),
         ),
         mergeable=True,
         maskable=True,
         unmasked=("lora_magnitude_vector",),  # DoRA's norms: zero would silence W itself
+        converts_to_lora=True,
     )
 
     def changes_base(self, component: Component) -> bool:
-        return component.param("init") == "pissa"
+        return component.param("init") in {"pissa", "olora"} or component.param("variant") == "kasa"
+
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:
+        variant, init = str(component.param("variant")), str(component.param("init"))
+        if init == "mica" and variant in {"dora", "fa", "kasa", "velora"}:
+            return f"lora's variant '{variant}' does not go with the frozen B of init 'mica'"
+        if variant == "kasa" and init not in {"default", "gaussian", "eva"}:
+            return f"lora's variant 'kasa' needs a B of zeros, which init '{init}' does not give"
+        modules = self.info.select(component, spec)
+        if any(m.type == "conv1d" for m in modules) and (init == "olora" or variant == "kasa"):
+            what = "init 'olora'" if init == "olora" else "variant 'kasa'"
+            return (
+                f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and "
+                f"peft has lora's {what} for Linear alone"
+            )
+        return None
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
-        rank = int(component.param("rank"))
         modules = self.info.select(component, spec)
-        frozen = component.param("init") == "mica"
-        total = sum(rank * (m.in_features + (0 if frozen else m.out_features)) for m in modules)
+        rank, variant = _rank(component, modules), component.param("variant")
+        trains_a, trains_b = variant != "fa", component.param("init") != "mica"
+        total = sum(rank * (trains_a * m.in_features + trains_b * m.out_features) for m in modules)
+        total += rank * len(modules) if variant == "kasa" else 0
         return total + self.count_unmasked(component, spec)
 
     def count_unmasked(self, component: Component, spec: ModelSpec) -> int:
@@ -69,18 +101,51 @@ class Lora(LibraryMethod):
             return 0
         return sum(m.out_features for m in self.info.select(component, spec))
 
+    def attach(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> Attachment:
+        modules = self.info.select(component, context.spec)
+        names = [module.name for module in modules]
+        starts = {}
+        if component.param("init") == "eva" and context.batches is not None:
+            starts = principal_inputs(
+                model, names, context.batches(), _rank(component, modules), context.seed
+            )
+        return LoraAttachment(
+            model,
+            self.config(component, modules, context),
+            names if self.changes_base(component) else [],
+            starts=starts,
+            b_rate=float(component.param("b_rate_over_a")),
+            a_seed=context.seed if component.param("variant") == "fa" else None,
+        )
+
     def config(
         self, component: Component, modules: list[ModuleSpec], context: AttachContext
     ) -> LoraConfig:
-        rank = int(component.param("rank"))
+        rank, variant = _rank(component, modules), component.param("variant")
         return LoraConfig(
             r=rank,
             # peft declares an int and takes any number.
             lora_alpha=float(component.param("alpha_over_rank")) * rank,  # type: ignore[arg-type]
             lora_dropout=float(component.param("dropout")),
             init_lora_weights=_INITS[str(component.param("init"))],
-            use_rslora=component.param("variant") == "rslora",
-            use_dora=component.param("variant") == "dora",
+            use_rslora=variant == "rslora",
+            use_dora=variant == "dora",
+            kasa_config=KasaConfig() if variant == "kasa" else None,
+            # The projection follows from each batch alone: a checkpoint need not hold it.
+            velora_config=VeloraConfig(init_type="batch_average") if variant == "velora" else None,
             **common(modules, context),
             **transposed(modules),
         )
+
+
+def _rank(component: Component, modules: list[ModuleSpec]) -> int:
+    """Return the rank, taken down to what the start of the factors and the variant allow."""
+    rank, init = int(component.param("rank")), component.param("init")
+    narrowest = min(widths(modules), default=rank)
+    if init in _PARTS_OF_W:
+        rank = min(rank, narrowest)
+    if component.param("variant") == "kasa":  # one singular value of W is left
+        rank = min(rank, narrowest - 1)
+    return max(2, rank // 2 * 2) if init == "orthogonal" else rank

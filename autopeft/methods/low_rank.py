@@ -46,6 +46,7 @@ class DeLora(PerModuleMethod):
         mergeable=True,
         maskable=True,
         unmasked=("delora_lambda",),  # one number: zero would end the module's update
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -82,6 +83,7 @@ class GraLora(LibraryMethod):
         ),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
@@ -151,6 +153,7 @@ class Miss(LibraryMethod):
         parameters=(int_parameter("rank", 1, 512, 16, "width of a shard", log=True),),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

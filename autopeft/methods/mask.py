@@ -127,6 +127,9 @@ class MaskedAttachment(Attachment):
         for mask in self._masks:
             mask.after_optimizer_step(step)
 
+    def rate_multiple(self, parameter: nn.Parameter) -> float:
+        return self._attachment.rate_multiple(parameter)
+
     def extra_state(self) -> dict[str, torch.Tensor]:
         state = self._attachment.extra_state()
         for mask in self._masks:

@@ -1,7 +1,7 @@
 """The interfaces of a PEFT method: what it is, what it costs in parameters, how it attaches."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -92,6 +92,7 @@ class MethodInfo:
             weights are not of that kind, and a method with a density of its own needs no mask.
         unmasked: Parts of the names of tensors that no mask prunes, because zero is not nothing
             there.
+        converts_to_lora: Whether peft's `convert_to_lora` can make a LoRA of the trained adapter.
     """
 
     name: str
@@ -105,6 +106,7 @@ class MethodInfo:
     mergeable: bool
     maskable: bool = False
     unmasked: tuple[str, ...] = ()
+    converts_to_lora: bool = False
     starts_at_base: bool = True
     target_choices: tuple[str, ...] = ("attn.qv", "attn", "mlp", "linear")
 
@@ -136,12 +138,15 @@ class AttachContext:
         total_steps: Optimiser steps of a full training, for methods with a schedule.
         seed: For methods that draw at random which weights they train.
         components: All components that are attached, to be written with the adapter.
+        batches: Returns a few batches of the training rows, for a start that depends on data;
+            `None` where the values do not matter: on `meta`, and before saved ones are loaded.
     """
 
     spec: ModelSpec
     total_steps: int
     seed: int
     components: tuple[Component, ...] = ()
+    batches: Callable[[], Iterable[Mapping[str, torch.Tensor]]] | None = None
 
 
 class Attachment(ABC):
@@ -154,6 +159,10 @@ class Attachment(ABC):
 
     def after_optimizer_step(self, step: int) -> None:  # noqa: B027 - most have no schedule
         """Do what the method's schedule asks after step `step` (from 1), gradients still there."""
+
+    def rate_multiple(self, parameter: nn.Parameter) -> float:  # noqa: ARG002 - most have one rate
+        """Return what a trainable parameter's learning rate is multiplied by."""
+        return 1.0
 
     def extra_state(self) -> dict[str, torch.Tensor]:
         """Return what beside the trainable parameters a checkpoint needs; nothing by default."""
@@ -190,13 +199,16 @@ class PeftMethod(ABC):
     info: MethodInfo
     built_on: Literal["meta", "cpu"] = "meta"
 
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002
+        """Return why the component's choices do not go together or not with the model, if so.
+
+        Kinds and types of modules are checked elsewhere; this is for what they do not tell.
+        """
+        return None
+
     @abstractmethod
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         """Return the number of trainable adapter parameters, in closed form."""
-
-    def objection(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002 - most have none
-        """Return why the component cannot go on the modules that it selects, `None` if it can."""
-        return None
 
     def count_unmasked(self, component: Component, spec: ModelSpec) -> int:  # noqa: ARG002 - none
         """Return how many of them are in tensors that `info.unmasked` names."""

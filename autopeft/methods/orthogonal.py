@@ -116,6 +116,7 @@ class Psoft(LibraryMethod):
         module_types=("linear",),
         parameters=(int_parameter("rank", 2, 256, 32, "principal directions", log=True),),
         mergeable=True,
+        converts_to_lora=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

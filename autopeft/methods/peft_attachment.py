@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model
+from peft import AdaLoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
@@ -55,7 +55,7 @@ class PeftAttachment(Attachment):
         config = self._peft_model.active_peft_config
         # AdaLoRA's rank allocation takes the k-th smallest score with k = ranks to prune, so it
         # cannot be asked to prune none.
-        if config.target_r < config.init_r:
+        if not isinstance(config, AdaLoraConfig) or config.target_r < config.init_r:
             update(step)
 
     def extra_state(self) -> dict[str, torch.Tensor]:

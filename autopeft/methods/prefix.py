@@ -6,6 +6,7 @@ shift of the positions, and nothing changes where a layer has no prefix.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,13 +15,14 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from autopeft.methods.inserted import InsertedMethod, Insertion
-from autopeft.methods.method import MethodInfo, int_parameter
+from autopeft.methods.inserted import InsertedMethod, Insertion, Reparametrised
+from autopeft.methods.method import MethodInfo, choice_parameter, int_parameter
 from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 
 IMPLEMENTATION = "autopeft_prefix"
 CHILD = "prefix_key_values"
+BESIDE = "beside_attention"
 
 
 class PrefixTuning(InsertedMethod):
@@ -36,6 +38,9 @@ class PrefixTuning(InsertedMethod):
         module_types=("linear", "conv1d"),
         parameters=(
             int_parameter("length", 1, 16384, 12, "prefix length l", log=True, searched_to=768),
+            choice_parameter(
+                "mlp_width", (0, 32, 128, 512), 0, "hidden width of the training network; 0: none"
+            ),
         ),
         mergeable=False,
         maskable=True,
@@ -44,10 +49,17 @@ class PrefixTuning(InsertedMethod):
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
-        length = int(component.param("length"))
-        return length * sum(sum(widths) for widths in self._places(component, spec).values())
+        length, width = int(component.param("length")), int(component.param("mlp_width"))
+        places = [sum(widths) for widths in self._places(component, spec).values()]
+        if not width:
+            return length * sum(places)
+        read = length * spec.hidden_size + width * (spec.hidden_size + 1)
+        return sum(read + (width + 1) * written for written in places)
 
-    def objection(self, component: Component, spec: ModelSpec) -> str | None:
+    def exported(self, component: Component) -> Component:
+        return replace(component, params=tuple({**dict(component.params), "mlp_width": 0}.items()))
+
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:
         if not spec.attention_interface:
             return (
                 f"{spec.family}'s attention does not go through transformers' interface to scaled "
@@ -55,14 +67,22 @@ class PrefixTuning(InsertedMethod):
             )
         if any(None in widths for widths in self._widths(component, spec).values()):
             return "prefix needs keys and values of the same attention: targets attn.kv"
+        if component.param("mlp_width") and dict(component.params).get("density", 1.0) != 1:
+            return (
+                "prefix's training network makes dense keys and values, so that no density can be "
+                "kept: set mlp_width to 0"
+            )
         return None
 
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
-        length = int(component.param("length"))
-        modules = {
-            f"{place}.{CHILD}": KeyValues(length, *widths, next(model.parameters()).device)
-            for place, widths in self._places(component, spec).items()
-        }
+        length, width = int(component.param("length")), int(component.param("mlp_width"))
+        device = next(model.parameters()).device
+        modules: dict[str, nn.Module] = {}
+        for place, (d_key, d_value) in self._places(component, spec).items():
+            plain: nn.Module = KeyValues(length, d_key, d_value)
+            if width:
+                plain = KeyValueNetwork(length, spec.hidden_size, width, d_key, d_value)
+            modules[f"{place}.{CHILD}"] = plain.to(device)
         return PrefixInsertion(model, modules)
 
     def _places(self, component: Component, spec: ModelSpec) -> dict[str, tuple[int, int]]:
@@ -105,16 +125,35 @@ def _fused_width(module: ModuleSpec, query_width: int | None) -> int | None:
 class KeyValues(nn.Module):
     """Trained keys (l, d_k) and values (l, d_v) of one attention module."""
 
-    def __init__(self, length: int, d_key: int, d_value: int, device: torch.device) -> None:
+    def __init__(self, length: int, d_key: int, d_value: int) -> None:
         super().__init__()
-        self.key = nn.Parameter(0.02 * torch.randn(length, d_key, device=device))
-        self.value = nn.Parameter(0.02 * torch.randn(length, d_value, device=device))
+        self.key = nn.Parameter(0.02 * torch.randn(length, d_key))
+        self.value = nn.Parameter(0.02 * torch.randn(length, d_value))
 
-    def heads(self, like: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Return prefix values (l, d) as (batch, heads, l, d / heads), as in `like`."""
-        batch, n_heads, _, width = like.shape
-        split = values.view(1, len(values), n_heads, width).transpose(1, 2)
-        return split.expand(batch, -1, -1, -1).to(like.dtype)
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.key, self.value
+
+
+class KeyValueNetwork(Reparametrised):
+    """Keys and values as W_2 tanh(W_1 e + b_1) + b_2 of trained vectors e (section 4.3).
+
+    Only the training needs the network: what it gives is written as a plain prefix.
+    """
+
+    def __init__(self, length: int, d_in: int, width: int, d_key: int, d_value: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.randn(length, d_in))
+        self.read = nn.Linear(d_in, width)
+        self.write = nn.Linear(width, d_key + d_value)
+        self._widths = (d_key, d_value)
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value = self.write(torch.tanh(self.read(self.embedding))).split(self._widths, dim=-1)
+        return key, value
+
+    def folded(self) -> dict[str, torch.Tensor]:
+        key, value = self()
+        return {"key": key, "value": value}
 
 
 class PrefixInsertion(Insertion):
@@ -142,20 +181,23 @@ def prefix_attention(  # noqa: PLR0913, PLR0917 - transformers' signature
 ) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention over a module's prefix and its own keys and values.
 
+    What a module named `BESIDE` makes of the queries is added to the output.
+
     Shapes: query (batch, heads, q, d), key and value (batch, key heads, k, d), mask
     (batch or 1, 1 or heads, q, k), boolean or additive.
     """
     prefix = getattr(module, CHILD, None)
     if prefix is not None:
-        n_query, n_key, length = query.shape[2], key.shape[2], len(prefix.key)
+        prefix_key, prefix_value = prefix()
+        n_query, n_key, length = query.shape[2], key.shape[2], len(prefix_key)
         causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
         if attention_mask is None and causal and n_query > 1:
             attention_mask = torch.ones(n_query, n_key, dtype=torch.bool, device=query.device).tril(
                 n_key - n_query
             )[None, None]
             is_causal = False
-        key = torch.cat([prefix.heads(key, prefix.key), key], dim=2)
-        value = torch.cat([prefix.heads(value, prefix.value), value], dim=2)
+        key = torch.cat([by_heads(prefix_key, key), key], dim=2)
+        value = torch.cat([by_heads(prefix_value, value), value], dim=2)
         if attention_mask is not None:
             visible = 1 if attention_mask.dtype == torch.bool else 0
             attention_mask = nn.functional.pad(attention_mask, (length, 0), value=visible)
@@ -163,9 +205,20 @@ def prefix_attention(  # noqa: PLR0913, PLR0917 - transformers' signature
             position_bias = nn.functional.pad(position_bias, (length, 0))
     if position_bias is not None:
         kwargs["position_bias"] = position_bias
-    return sdpa_attention_forward(
+    output, _ = sdpa_attention_forward(
         module, query, key, value, attention_mask, is_causal=is_causal, **kwargs
     )
+    beside = getattr(module, BESIDE, None)
+    if beside is not None:
+        output = output + beside(query, kwargs.get("scaling"))
+    return output, None
+
+
+def by_heads(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return prefix values (l, d) as (batch, heads, l, d / heads), as in `like`."""
+    batch, n_heads, _, width = like.shape
+    split = values.view(1, len(values), n_heads, width).transpose(1, 2)
+    return split.expand(batch, -1, -1, -1).to(like.dtype)
 
 
 AttentionInterface.register(IMPLEMENTATION, prefix_attention)

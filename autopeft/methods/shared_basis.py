@@ -52,6 +52,7 @@ class Vera(PerModuleMethod):
         ),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -119,6 +120,7 @@ class RandLora(PerModuleMethod):
         parameters=(int_parameter("rank", 4, 512, 32, "rank r of a basis", log=True),),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -156,6 +158,7 @@ class VBLora(LibraryMethod):
             choice_parameter("topk", (1, 2, 4), 2, "vectors in a mixture"),
         ),
         mergeable=True,
+        converts_to_lora=True,
         starts_at_base=False,
     )
 
@@ -198,6 +201,7 @@ class UniLora(LibraryMethod):
         ),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
         starts_at_base=False,
     )
 
@@ -233,6 +237,7 @@ class TinyLora(PerModuleMethod):
         ),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:  # noqa: ARG002 - alike

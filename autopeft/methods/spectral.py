@@ -33,6 +33,7 @@ class FourierFT(PerModuleMethod):
         ),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -69,6 +70,7 @@ class WaveFT(PerModuleMethod):
         ),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
@@ -101,6 +103,7 @@ class C3A(LibraryMethod):
         parameters=(int_parameter("block_size", 2, 1024, 128, "largest block", log=True),),
         mergeable=True,
         maskable=True,
+        converts_to_lora=True,
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

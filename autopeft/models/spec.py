@@ -51,6 +51,7 @@ class ModelSpec:
     Attributes:
         family: `model_type` of the config, such as `bert`.
         hidden_size: Width of the residual stream.
+        embedding_size: Width of a token's embedding, which may be narrower; `None` without tokens.
         n_layers: Number of transformer layers, encoder and decoder together.
         modules: What methods can change, in forward order.
         head_modules: Names of the modules of the task head, which every trial trains.
@@ -65,6 +66,7 @@ class ModelSpec:
 
     family: str
     hidden_size: int
+    embedding_size: int | None
     n_layers: int
     modules: tuple[ModuleSpec, ...]
     head_modules: tuple[str, ...]
@@ -106,9 +108,11 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
     head = tuple(n for n, child in model.named_children() if n != prefix and _n_params(child))
     base_params = _n_params(backbone)
     family = str(config.model_type)
+    words = model.get_input_embeddings()
     return ModelSpec(
         family=family,
         hidden_size=int(config.hidden_size),
+        embedding_size=words.embedding_dim if isinstance(words, nn.Embedding) else None,
         n_layers=max(layers) + 1,
         modules=modules,
         head_modules=head,

@@ -4,6 +4,7 @@ The loop is Hugging Face `Trainer`'s with its defaults: AdamW, linear warm-up an
 norm clipped at 1, weight decay on matrices only.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from autopeft.trials.trial import RungReport, TrialSpec
 
 MAX_GRAD_NORM = 1.0
 EVAL_BATCH = 64
+SAMPLE_BATCHES = 4
 
 
 class DivergedError(Exception):
@@ -48,7 +50,12 @@ class TrialRun:
         # The seed comes before the head and the adapter: they draw their weights from it.
         torch.manual_seed(spec.seed)
         engine.reset_head()
-        context = AttachContext(spec=engine.spec, total_steps=self.total_steps, seed=spec.seed)
+        context = AttachContext(
+            spec=engine.spec,
+            total_steps=self.total_steps,
+            seed=spec.seed,
+            batches=self._sample,
+        )
         self._attachment = attach(engine.base, spec.configuration, context)
         self._parameters = dict(self._attachment.trainable())
         self._optimizer = self._build_optimizer()
@@ -181,12 +188,20 @@ class TrialRun:
                 if index >= done:
                     yield split.batch(rows, self._engine.device)
 
+    def _sample(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield the first batches of the training, for methods that look at data to start."""
+        split = self._engine.workload.train
+        batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch=0)
+        for rows in itertools.islice(batches, SAMPLE_BATCHES):
+            yield split.batch(rows, self._engine.device)
+
     def _build_optimizer(self) -> torch.optim.AdamW:
         rate = self._training.learning_rate
         groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
         for name, parameter in self._parameters.items():
             in_head = not set(self._engine.spec.head_modules).isdisjoint(name.split("."))
             own = (self._training.head_learning_rate or rate) if in_head else rate
+            own *= self._attachment.rate_multiple(parameter)
             decay = self._training.weight_decay if parameter.dim() > 1 else 0.0
             groups.setdefault((own, decay), []).append(parameter)
         return torch.optim.AdamW(

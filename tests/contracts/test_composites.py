@@ -32,6 +32,7 @@ COMPOSITES: dict[str, Components] = {
     "two of peft": [LORA, {"method": "ia3", "targets": "mlp.down"}],
     "lora in and around": [{**LORA, "targets": "linear"}, PARALLEL, SERIAL],
     "adalora with others": [{"method": "adalora", "rank": 2}, {"method": "ln_tuning"}, PARALLEL],
+    "a frozen factor": [{**LORA, "variant": "fa"}, PARALLEL],
     "shira under an adapter": [{"method": "shira", "targets": "mlp"}, SERIAL],
 }
 #: Identity at the start is promised by all but the prefix.

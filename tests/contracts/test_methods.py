@@ -23,19 +23,28 @@ REFUSED = {
     for name in method_names()
     if get_method(name).info.module_types == ("linear",)
 }
+REFUSED |= {(name, "vit"): "no embeddings of words" for name in ("p_tuning", "prompt_tuning")}
 #: BEFT's merge adds to a bias; these families' linear modules have none.
 NO_BIAS = {"llama", "t5"}
 #: Methods that peft 0.21 has for `Linear` alone.
 LINEAR_ALONE = {
     *("bitfit", "boft", "c3a", "delora", "glora", "hra", "loha", "lokr", "miss", "oft", "peanut"),
     *("psoft", "road", "shira", "supertuning"),
+    *("adamss", "lily", "osf"),
 }
-VARIANTS = {
+Choices = dict[str, str | int]
+VARIANTS: dict[str, list[Choices]] = {
+    "prefix": [{}, {"mlp_width": 32}],
+    "ssf": [{"part": part} for part in ("both", "scale", "shift")],
     "lora": [
-        *({"variant": v} for v in ("plain", "rslora", "dora")),
-        *({"init": i} for i in ("gaussian", "pissa", "mica")),
-    ]
+        *({"variant": v} for v in ("plain", "rslora", "dora", "fa", "kasa", "velora")),
+        *({"init": i} for i in ("gaussian", "orthogonal", "pissa", "olora", "mica", "eva")),
+    ],
 }
+#: Choices that move the output although the method as such does not.
+MOVES = ({"variant": "kasa"},)
+#: Choices that a family cannot take.
+WITHOUT = {("lora", "kasa", "gpt2"), ("lora", "olora", "gpt2")}
 
 CASES = [
     pytest.param(method, extra, family, id="-".join([method, *map(str, extra.values()), family]))
@@ -43,19 +52,21 @@ CASES = [
     for extra in VARIANTS.get(method, [{}])
     for family in CONFIGS
     if (method, family) not in REFUSED
+    and not any((method, choice, family) in WITHOUT for choice in extra.values())
 ]
 STEPS = 8
 
 
-def configured(method: str, extra: dict[str, str], spec: ModelSpec) -> Configuration:
+def configured(method: str, extra: Choices, spec: ModelSpec) -> Configuration:
     return read_configuration({"method": method, **extra, "layers": "last:1"}, spec)
 
 
-def attached(method: str, extra: dict[str, str], family: str) -> tuple[Attachment, ModelSpec]:
+def attached(method: str, extra: Choices, family: str) -> tuple[Attachment, ModelSpec]:
     model = build(family)
     spec = inspect_model(model)
     torch.manual_seed(3)
-    context = AttachContext(spec=spec, total_steps=STEPS, seed=3)
+    batches = [inputs(family)]
+    context = AttachContext(spec=spec, total_steps=STEPS, seed=3, batches=lambda: batches)
     return attach(model, configured(method, extra, spec), context), spec
 
 
@@ -78,7 +89,7 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_counts_agree(method: str, extra: dict[str, str], family: str) -> None:
+def test_counts_agree(method: str, extra: Choices, family: str) -> None:
     """Closed form = attached model = `meta` device."""
     model = build(family)
     spec = inspect_model(model)
@@ -95,19 +106,20 @@ def test_counts_agree(method: str, extra: dict[str, str], family: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_output_at_the_start_is_the_base_models(
-    method: str, extra: dict[str, str], family: str
-) -> None:
+def test_output_at_the_start_is_the_base_models(method: str, extra: Choices, family: str) -> None:
     base = logits(build(family), family)
     attachment, _ = attached(method, extra, family)
     # Methods with a random start stay near the base all the same.
-    nearness = 1e-5 if get_method(method).info.starts_at_base else 0.3
+    exact = get_method(method).info.starts_at_base and extra not in MOVES
+    # What a network makes is small, but T5's embeddings are not.
+    nearness = 1.0 if (method, family) == ("p_tuning", "t5") else 0.3
+    nearness = 1e-5 if exact else nearness
     assert torch.allclose(logits(attachment.model, family), base, atol=nearness)
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
 def test_training_changes_the_output_and_nothing_but_the_adapter(
-    method: str, extra: dict[str, str], family: str
+    method: str, extra: Choices, family: str
 ) -> None:
     before = state(build(family))
     base = logits(build(family), family)
@@ -125,9 +137,7 @@ def test_training_changes_the_output_and_nothing_but_the_adapter(
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_every_trainable_tensor_gets_a_gradient(
-    method: str, extra: dict[str, str], family: str
-) -> None:
+def test_every_trainable_tensor_gets_a_gradient(method: str, extra: Choices, family: str) -> None:
     attachment, _ = attached(method, extra, family)
     train(attachment, family, steps=2)  # LoRA's A has none while B is zero
     labels = torch.tensor([0, 1, 2, 0])
@@ -139,7 +149,7 @@ def test_every_trainable_tensor_gets_a_gradient(
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
 def test_saved_and_loaded_by_the_library_alone(
-    method: str, extra: dict[str, str], family: str, tmp_path: Path
+    method: str, extra: Choices, family: str, tmp_path: Path
 ) -> None:
     attachment, _ = attached(method, extra, family)
     train(attachment, family, steps=STEPS)
@@ -156,7 +166,7 @@ def test_saved_and_loaded_by_the_library_alone(
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_merged_output_equals_unmerged(method: str, extra: dict[str, str], family: str) -> None:
+def test_merged_output_equals_unmerged(method: str, extra: Choices, family: str) -> None:
     if not get_method(method).info.mergeable or (method == "bitfit" and family in NO_BIAS):
         pytest.skip("cannot be merged")
     attachment, _ = attached(method, extra, family)
@@ -167,7 +177,7 @@ def test_merged_output_equals_unmerged(method: str, extra: dict[str, str], famil
 
 
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
-def test_attaching_is_reproducible(method: str, extra: dict[str, str], family: str) -> None:
+def test_attaching_is_reproducible(method: str, extra: Choices, family: str) -> None:
     first, _ = attached(method, extra, family)
     second, _ = attached(method, extra, family)
     train(first, family, steps=3)
@@ -176,10 +186,10 @@ def test_attaching_is_reproducible(method: str, extra: dict[str, str], family: s
 
 
 def test_gpt2_is_refused_by_what_peft_has_for_linear_modules_alone() -> None:
-    assert {method for method, _ in REFUSED} == LINEAR_ALONE
+    assert {method for method, family in REFUSED if family == "gpt2"} == LINEAR_ALONE
 
 
-@pytest.mark.parametrize("method", sorted(LINEAR_ALONE))
+@pytest.mark.parametrize("method", sorted(LINEAR_ALONE - {"osf"}))  # which passes them over
 def test_peft_itself_refuses_a_transposed_linear_module(method: str) -> None:
     """When a new peft takes one, so can we."""
     model = build("gpt2")

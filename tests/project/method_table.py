@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autopeft.methods.compose import refusal
 from autopeft.methods.inserted import InsertedMethod
+from autopeft.methods.peft_types import LEFT_OUT, LORA_LEFT_OUT, OWN
 from autopeft.methods.registry import get_method, method_names
 from autopeft.models.spec import inspect_model
 from tests.families import CONFIGS, FURTHER, STRUCTURE
@@ -25,6 +26,7 @@ MAIN = """## Families
 
 Every method that one of these families takes passes the contract tests on a tiny model of it:
 parameter count, memory, output at the start, gradients, detaching, saving and loading, merging.
+Becoming a LoRA is tested with peft's `convert_to_lora`.
 """
 FURTHER_HEAD = """## Further families
 
@@ -41,14 +43,14 @@ def text() -> str:
     parts = [HEAD, *_overview(), "", *_masked(), "", MAIN, *_families(), ""]
     parts += [FURTHER_HEAD, *_refused_on(FURTHER)]
     parts += ["", STRUCTURE_HEAD, *_refused_on(STRUCTURE), "", *_reasons(), ""]
-    return "\n".join(parts)
+    return "\n".join([*parts, "## peft's types", "", *_peft_types(), ""])
 
 
 def _overview() -> list[str]:
     lines = [
         "| method | family | what it does | hyperparameters (default) | learning rate | merges "
-        "| format |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| becomes a LoRA | format |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in method_names():
         method = get_method(name)
@@ -59,6 +61,7 @@ def _overview() -> list[str]:
         )
         cells = [f"`{name}`", info.family, info.about, ranges or "none"]
         cells += [f"{info.default_learning_rate:g}", "yes" if info.mergeable else "no"]
+        cells.append("yes" if info.converts_to_lora else "no")
         cells.append("transformers" if name == "full" else own)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -94,6 +97,7 @@ def _reasons() -> list[str]:
     for family in ALL:
         for name, reason in _refusals(family).items():
             general = reason.replace(f"{family}'s", "the").replace(f" {name} ", " them ")
+            general = general.replace(f"{family} ", "the model ")
             methods.setdefault(general, {})[f"`{name}`"] = None
             families.setdefault(general, {})[family] = None
     lines = [
@@ -108,6 +112,19 @@ def _refusals(family: str) -> dict[str, str]:
     spec = inspect_model(build(family, "meta"))
     found = {name: refusal(get_method(name), spec) for name in method_names()}
     return {name: reason for name, reason in found.items() if reason}
+
+
+def _peft_types() -> list[str]:
+    own = [f"- `{theirs}` is `{ours}` here" for theirs, ours in OWN.items()]
+    left_out = [f"- `{name}` {reason}" for name, reason in LEFT_OUT.items()]
+    of_lora = [f"- `{name}` {reason}" for name, reason in LORA_LEFT_OUT.items()]
+    return [
+        "Every type of the installed peft that adapts one model to one task is here. Some are our",
+        "own, because peft's know fewer families or cannot choose layers:",
+        *("", *own, ""),
+        *("Left out:", "", *left_out, ""),
+        *("Of LoRA's initialisations and variants, left out:", "", *of_lora),
+    ]
 
 
 if __name__ == "__main__":

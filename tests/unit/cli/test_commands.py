@@ -169,6 +169,8 @@ def test_methods_say_why_not(capsys: pytest.CaptureFixture[str], tiny_model: Pat
     assert names >= {"lora", "adalora", "ia3", "ln_tuning", "bitfit", "shira", "full"}
     asked = json.loads(run(capsys, "methods", "--model", tiny_model, "--format", "json").out)
     assert all(row["takes"] or row["reason"] for row in asked)
+    assert all(row["smallest_params"] <= row["largest_params"] for row in asked if row["takes"])
+    assert {row["name"] for row in asked if row["converts_to_lora"]} >= {"lora", "loha", "psoft"}
 
 
 def test_export_and_its_messages(

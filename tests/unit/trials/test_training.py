@@ -40,7 +40,9 @@ def test_trials_leave_no_trace(engine: Engine, method: str) -> None:
     """The same trial gives the same numbers bit for bit, whatever ran before on the engine."""
     before = {n: p.clone() for n, p in engine.base.base_model.named_parameters()}
     first = reports(engine, trial(engine, method=method))
-    for other in method_names():
+    start = method_names().index(method)
+    # The next ones of the circle: all of them on all would be the square of their number.
+    for other in (*method_names(), *method_names())[start + 1 : start + 5]:
         reports(engine, trial(engine, method=other, layers="last:1"))
     second = reports(engine, trial(engine, method=method))
     assert [comparable(r) for r in first] == [comparable(r) for r in second]
@@ -48,11 +50,22 @@ def test_trials_leave_no_trace(engine: Engine, method: str) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("method", method_names())
+#: Choices with something that does not train, or that follows from data.
+SPECIAL = [
+    *({"method": "lora", "variant": v} for v in ("fa", "kasa", "velora")),
+    *({"method": "lora", "init": i} for i in ("pissa", "eva")),
+]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [*({"method": m} for m in method_names()), *SPECIAL],
+    ids=lambda c: "-".join(c.values()),
+)
 def test_a_resumed_trial_equals_an_uninterrupted_one(
-    engine: Engine, method: str, tmp_path: Path
+    engine: Engine, changes: dict[str, str], tmp_path: Path
 ) -> None:
-    spec = trial(engine, method=method)
+    spec = trial(engine, **changes)
     straight = reports(engine, spec)
     run = TrialRun(engine, spec)
     run.advance()
@@ -221,3 +234,27 @@ def test_losses_are_those_of_the_hugging_face_trainer(engine: Engine, tmp_path: 
     engine.restore(attachment.detach())
     assert len(theirs.losses) == len(losses) == 12
     assert theirs.losses == pytest.approx(losses, rel=1e-5)
+
+
+def test_b_of_lora_can_be_faster_than_a(engine: Engine) -> None:
+    run = TrialRun(engine, trial(engine, b_rate_over_a=8.0, training={"learning_rate": 1e-3}))
+    rates = {
+        id(p): group["initial_lr"] for group in run._optimizer.param_groups for p in group["params"]
+    }
+    by_name = {name: rates[id(p)] for name, p in run._parameters.items()}
+    run.close()
+    assert {rate for name, rate in by_name.items() if "lora_B" in name} == {8e-3}
+    assert {rate for name, rate in by_name.items() if "lora_B" not in name} == {1e-3}
+
+
+def test_eva_starts_from_the_training_rows(engine: Engine) -> None:
+    """A starts orthonormal, which only the rows can make it; the same rows give the same start."""
+    starts = []
+    for _ in range(2):
+        run = TrialRun(engine, trial(engine, init="eva"))
+        starts.append([p.detach().clone() for n, p in run._parameters.items() if "lora_A" in n])
+        run.close()
+    assert starts[0]
+    for first, second in zip(*starts, strict=True):
+        assert torch.allclose(first @ first.T, torch.eye(2), atol=1e-5)
+        assert torch.equal(first, second)
