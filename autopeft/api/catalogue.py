@@ -1,5 +1,6 @@
 """What can be chosen and what it costs, for a model or in general; nothing is trained."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from autopeft.methods.registry import get_method, method_names
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
+from autopeft.space.configuration import Configuration
 
 
 def spec_of(model: str, n_labels: int = 2) -> ModelSpec:
@@ -41,11 +43,8 @@ def estimate(
     """
     config = load_config(resolve_model(model), n_labels)
     spec = inspect_model(meta_model(config))
-    name = str(file)
-    data = preset(name.removeprefix(PREFIX), spec) if name.startswith(PREFIX) else _read(file)
-    if batch_size is not None:
-        data["training"] = {**(data.get("training") or {}), "batch_size": batch_size}
-    configuration = read_configuration(data, spec)
+    training = {} if batch_size is None else {"batch_size": batch_size}
+    configuration = configuration_of(str(file), spec, training)
     length = min(seq_length, spec.max_length or seq_length)
     costs = CostModel(spec, lambda: meta_model(config), length)
     cost, memory = costs.cost(configuration), costs.memory(configuration)
@@ -66,6 +65,28 @@ def estimate(
         "batch_size": configuration.training.batch_size,
         "seq_length": length,
     }
+
+
+def configuration_of(
+    name: str,
+    spec: ModelSpec,
+    training: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> Configuration:
+    """Return a configuration of a file or a preset.
+
+    Args:
+        name: Path of a YAML or JSON file, or `preset:NAME`.
+        spec: The model.
+        training: Fields of the training that replace those of the file.
+        defaults: Fields of the training where neither says anything.
+
+    Raises:
+        AutopeftError: If there is no such configuration, or not for this model.
+    """
+    data = preset(name.removeprefix(PREFIX), spec) if name.startswith(PREFIX) else _read(Path(name))
+    own = data.get("training") or {}
+    return read_configuration({**data, "training": {**(defaults or {}), **own, **training}}, spec)
 
 
 def _read(file: Path) -> dict[str, Any]:
