@@ -1,7 +1,7 @@
 """What can be chosen and what it costs, for a model or in general; nothing is trained."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from autopeft.methods.registry import get_method, method_names
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
-from autopeft.space.configuration import Component, Value
+from autopeft.space.configuration import Component, Configuration, Value
 from autopeft.space.hyperparameter import Choice
 from autopeft.space.targets import expand
 
@@ -47,11 +47,8 @@ def estimate(
     """
     config = load_config(resolve_model(model), n_labels)
     spec = inspect_model(meta_model(config))
-    name = str(file)
-    data = preset(name.removeprefix(PREFIX), spec) if name.startswith(PREFIX) else _read(file)
-    if batch_size is not None:
-        data["training"] = {**(data.get("training") or {}), "batch_size": batch_size}
-    configuration = read_configuration(data, spec)
+    training = {} if batch_size is None else {"batch_size": batch_size}
+    configuration = configuration_of(str(file), spec, training)
     length = min(seq_length, spec.max_length or seq_length)
     costs = CostModel(spec, lambda: meta_model(config), length)
     cost, memory = costs.cost(configuration), costs.memory(configuration)
@@ -73,6 +70,28 @@ def estimate(
         "seq_length": length if spec.reads == "tokens" else None,
         "notes": list(spec.notes),
     }
+
+
+def configuration_of(
+    name: str,
+    spec: ModelSpec,
+    training: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> Configuration:
+    """Return a configuration of a file or a preset.
+
+    Args:
+        name: Path of a YAML or JSON file, or `preset:NAME`.
+        spec: The model.
+        training: Fields of the training that replace those of the file.
+        defaults: Fields of the training where neither says anything.
+
+    Raises:
+        AutopeftError: If there is no such configuration, or not for this model.
+    """
+    data = preset(name.removeprefix(PREFIX), spec) if name.startswith(PREFIX) else _read(Path(name))
+    own = data.get("training") or {}
+    return read_configuration({**data, "training": {**(defaults or {}), **own, **training}}, spec)
 
 
 def _read(file: Path) -> dict[str, Any]:

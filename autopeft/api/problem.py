@@ -6,16 +6,19 @@ from functools import partial
 
 import numpy as np
 
+from autopeft.api.catalogue import configuration_of
 from autopeft.api.request import SearchRequest
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost, CostModel
 from autopeft.errors import DataError, RequestError
+from autopeft.methods.compose import count_parameters
 from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import ModelReference, resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Configuration, Value
+from autopeft.space.point import point_space
 from autopeft.space.schema import ModelShape, find_space, read_space
 from autopeft.study.fidelity import rung_shares
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
@@ -113,7 +116,7 @@ def resolve(request: SearchRequest) -> Problem:
         AutopeftError: If a part of the request cannot be used.
     """
     task = _task(request)
-    space_path = find_space(request.space)
+    find_space(request.space)  # or say that there is none, before anything is loaded
     objectives = parse_objectives(request.objectives)
     for method in request.methods or ():
         get_method(method)
@@ -136,23 +139,18 @@ def resolve(request: SearchRequest) -> Problem:
             "methods` and `autopeft estimate` take it, a search does not."
         )
     max_length = min(request.max_length or task.max_length, spec.max_length or 2**31)
-    space_text = space_path.read_text(encoding="utf-8")
-    shape = ModelShape(spec.n_layers, spec.hidden_size)
-    space = read_space(space_text, shape, space_path.name, catalogue())
-    if request.methods:
-        space = space.restricted_to(request.methods)
-    budget = ParamBudget.parse(request.budget, spec.base_params)
     batch_size = min(request.batch_size or data.task.batch_size, len(data.train))
     training: dict[str, Value] = {"batch_size": batch_size}
     head_rate = request.head_learning_rate or data.task.head_learning_rate
     if head_rate is not None:
         training["head_learning_rate"] = head_rate
+    space_text, space = _space(request, spec, training)
     return Problem(
         request=request,
         reference=reference,
         data=data,
         spec=spec,
-        space=CandidateSpace(space, spec, budget, training),
+        space=space,
         space_text=space_text,
         costs=CostModel(spec, build_meta, max_length),
         objectives=objectives,
@@ -160,6 +158,28 @@ def resolve(request: SearchRequest) -> Problem:
         batch_size=batch_size,
         epochs=request.epochs or task.epochs,
     )
+
+
+def _space(
+    request: SearchRequest, spec: ModelSpec, training: Mapping[str, Value]
+) -> tuple[str, CandidateSpace]:
+    """Return the text of the space, and the space within the budget."""
+    shape = ModelShape(spec.n_layers, spec.hidden_size)
+    if request.configuration is not None:
+        asked = {name: getattr(request, name) for name in ("batch_size", "head_learning_rate")}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        configuration = configuration_of(request.configuration, spec, asked, training)
+        text = point_space(configuration, spec.n_layers)
+        space = read_space(text, shape, request.configuration, catalogue())
+        count = count_parameters(configuration, spec)
+        return text, CandidateSpace(space, spec, ParamBudget(text=str(count), limit=count))
+    path = find_space(request.space)
+    text = path.read_text(encoding="utf-8")
+    space = read_space(text, shape, path.name, catalogue())
+    if request.methods:
+        space = space.restricted_to(request.methods)
+    budget = ParamBudget.parse(request.budget, spec.base_params)
+    return text, CandidateSpace(space, spec, budget, training)
 
 
 def _task(request: SearchRequest) -> TaskSpec:

@@ -28,6 +28,8 @@ class SearchRequest(BaseModel):
         label_column: Column of the label of the user's own data.
         budget: Upper limit on adapter parameters: `0.1%`, `50k`, `1.5M`.
         space: Name of a shipped search space, or a YAML file.
+        configuration: One configuration instead of a space: a YAML or JSON file, or
+            `preset:NAME`. It is trained once, to the end, whatever it costs.
         methods: Methods to search; `None` takes all of the space.
         objectives: `quality` and at least one of `params` and `memory`.
         strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`.
@@ -58,6 +60,7 @@ class SearchRequest(BaseModel):
     label_column: str | None = None
     budget: str = "1%"
     space: str = "default"
+    configuration: str | None = None
     methods: tuple[str, ...] | None = None
     objectives: str = "quality,params"
     strategy: Literal["bayesian", "random", "tpe", "nsga2"] = "bayesian"

@@ -1,4 +1,4 @@
-"""`autopeft plan`, `autopeft methods` and `autopeft estimate`: nothing is trained."""
+"""`autopeft plan`, `methods`, `estimate` and `space`: nothing is trained."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ from autopeft.api.catalogue import estimate, method_rows, spec_of
 from autopeft.api.plan import describe_plan
 from autopeft.api.problem import resolve
 from autopeft.api.request import SearchRequest
+from autopeft.api.space_facts import describe_space, validated
 from autopeft.cli.output import console, print_notes, print_rows
 
 
@@ -41,6 +42,40 @@ def estimate_command(
     else:
         print_rows([flat], output, data=result)
     print_notes(result["notes"])
+
+
+def show_space_command(name: str, model: str, output: str) -> None:
+    """Print a space."""
+    facts = describe_space(name, model)
+    if output == "table":
+        _print_space(facts)
+    print_rows(facts["dimensions"], output, title="Dimensions", data=facts)
+
+
+def validate_space_command(name: str, model: str | None) -> None:
+    """Say that a space is valid; what is wrong with another one is an error."""
+    space = validated(name, model)
+    console().print(
+        f"{name} is valid: {len(space.methods)} methods, {len(space.hyperparameters)} dimensions.",
+        highlight=False,
+    )
+
+
+def _print_space(facts: dict[str, Any]) -> None:
+    points = facts["points"]
+    size = f"{points:,}" if points is not None else f"about 10^{facts['log10_points']:g}"
+    fewest, most = facts["adapter_params"].values()
+    base = facts["base_params"]
+    joined = (" + " if facts["together"] else ", ").join(facts["methods"])
+    lines = [
+        f"Space   {facts['space']}: {facts['about']}",
+        f"Methods {joined}",
+        f"Points  {size}",
+        f"Cost    {fewest:,} to {most:,} adapter parameters ({100 * fewest / base:.3g} % to "
+        f"{100 * most / base:.3g} % of {facts['model']})",
+    ]
+    lines += [f"Left out {method}: {reason}" for method, reason in facts["refused"].items()]
+    console().print("\n".join(lines), highlight=False)
 
 
 def _print_facts(plan: dict[str, Any]) -> None:

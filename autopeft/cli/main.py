@@ -10,7 +10,7 @@ import typer
 
 from autopeft import __version__
 from autopeft.cli.network import go_offline_without_hub
-from autopeft.cli.options import Format, with_search_options
+from autopeft.cli.options import ABOUT_MANY, Format, with_search_options
 from autopeft.errors import AutopeftError
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ StudyArgument = Annotated[
 
 
 @app.command()
-@with_search_options
+@with_search_options()
 def search(
     study: Annotated[
         Path | None,
@@ -48,7 +48,31 @@ def search(
 
 
 @app.command()
-@with_search_options
+@with_search_options(ABOUT_MANY)
+def train(
+    config: Annotated[
+        str, typer.Option(help="Configuration in YAML or JSON, or preset:mam and the like.")
+    ],
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to make of the result. Default: none yet.")
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="Study folder. Default: ./studies/<task>-<model>-<date>."),
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print nothing but the result, as JSON.")
+    ] = False,
+    **settings: Any,
+) -> None:
+    """Train one configuration to the end, as a study of one trial."""
+    from autopeft.cli.train import train_command
+
+    train_command(config, to, study, settings, json_output=json_output)
+
+
+@app.command()
+@with_search_options()
 def plan(output: Format = "table", **settings: Any) -> None:
     """Show what a search would cover, what fits the budget and what it would cost."""
     from autopeft.cli.inspect import plan_command
@@ -112,6 +136,35 @@ def estimate(
     from autopeft.cli.inspect import estimate_command
 
     estimate_command(model, config, (num_labels, seq_len, batch), output)
+
+
+space_app = typer.Typer(name="space", help="Look at search spaces.", no_args_is_help=True)
+app.add_typer(space_app)
+
+
+@space_app.command()
+def show(
+    space: Annotated[str, typer.Argument(help="default, lora and the like, or a YAML file.")],
+    model: Annotated[str, typer.Option(help="minilm, a folder or a Hub id.")] = "minilm",
+    output: Format = "table",
+) -> None:
+    """Show the dimensions of a space, how many points it has and what they cost on a model."""
+    from autopeft.cli.inspect import show_space_command
+
+    show_space_command(space, model, output)
+
+
+@space_app.command()
+def validate(
+    space: Annotated[str, typer.Argument(help="default, lora and the like, or a YAML file.")],
+    model: Annotated[
+        str | None, typer.Option(help="Check it for this model. Default: 12 layers of width 768.")
+    ] = None,
+) -> None:
+    """Check a search-space file; a mistake is named by line and key."""
+    from autopeft.cli.inspect import validate_space_command
+
+    validate_space_command(space, model)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The settings of a search as command-line options, shared by the commands that take them."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,29 +164,43 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def with_search_options(command: Callable[..., None]) -> Callable[..., None]:
+#: Options that say nothing where one configuration is trained.
+ABOUT_MANY = frozenset(
+    {"budget", "space", "methods", "objectives", "trials", "time", "strategy", "fidelity"}
+    | {"workers", "runner", "ray_address"}
+)
+
+
+def with_search_options(
+    without: Collection[str] = (),
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of a search; it gets those that were given as `**settings`."""
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
-        for name, option in _OPTIONS.items()
-    ]
+    options = {name: option for name, option in _OPTIONS.items() if name not in without}
 
-    def wrapped(**arguments: Any) -> None:
-        settings = {
-            name: value
-            for name in _OPTIONS
-            if (value := arguments.pop(name)) is not None and value != []
-        }
-        command(**arguments, **_converted(settings))
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+            for name, option in options.items()
+        ]
 
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
-    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-    wrapped.__doc__ = command.__doc__
-    wrapped.__name__ = command.__name__
-    return wrapped
+        def wrapped(**arguments: Any) -> None:
+            settings = {
+                name: value
+                for name in options
+                if (value := arguments.pop(name)) is not None and value != []
+            }
+            command(**arguments, **_converted(settings))
+
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
+        wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+        wrapped.__doc__ = command.__doc__
+        wrapped.__name__ = command.__name__
+        return wrapped
+
+    return decorate
 
 
 def _converted(settings: dict[str, Any]) -> dict[str, Any]:

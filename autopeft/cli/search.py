@@ -18,8 +18,8 @@ from autopeft.trials.trial import TrialRecord
 
 def search_command(
     study: Path | None, settings: dict[str, Any], *, resume: bool, json_output: bool
-) -> None:
-    """Run or resume a search, then print its front."""
+) -> SearchResult:
+    """Run or resume a search, print its front and return it."""
     interrupt = _Interrupt()
     # A job scheduler's SIGTERM ends a search as cleanly as Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -44,6 +44,7 @@ def search_command(
     finally:
         session.end()
     _show(result, json_output=json_output)
+    return result
 
 
 class _Interrupt:

@@ -100,6 +100,16 @@ def export_trial(record: TrialRecord, adapter: Path, facts: ExportFacts, to: Pat
     return to
 
 
+def check_target(to: Path) -> None:
+    """Check that an export may be written to a folder.
+
+    Raises:
+        StudyError: If something is there already.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise StudyError(f"'{to}' already exists and is not empty: name another folder.")
+
+
 def _check(record: TrialRecord, adapter: Path, to: Path) -> None:
     if record.status.failed:
         reason = record.result.reason if record.result else ""
@@ -111,8 +121,7 @@ def _check(record: TrialRecord, adapter: Path, to: Path) -> None:
         )
     if not adapter.is_dir():
         raise StudyError(f"The weights of trial {record.number} are missing: '{adapter}'.")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise StudyError(f"'{to}' already exists and is not empty: name another folder.")
+    check_target(to)
 
 
 def _name_base(path: Path, base: str) -> None:

@@ -95,7 +95,9 @@ class Configuration:
     training: TrainingParams
 
     def __post_init__(self) -> None:
-        ordered = sorted(self.components, key=lambda c: json.dumps(c.to_dict(), sort_keys=True))
+        ordered = sorted(
+            self.components, key=lambda c: (c.method, json.dumps(c.to_dict(), sort_keys=True))
+        )
         object.__setattr__(self, "components", tuple(ordered))
 
     @property

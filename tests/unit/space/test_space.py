@@ -242,7 +242,7 @@ def test_a_component_of_size_zero_or_without_layers_is_left_out() -> None:
         return space.configuration(point, catalogue(), {})
 
     both = made(8, 5, "01")
-    assert both.method == "serial_adapter+prefix"
+    assert both.method == "prefix+serial_adapter"
     assert {c.layers for c in both.components} == {(1,)}
     assert {dict(c.params).get("bottleneck", 5) for c in both.components} == {5, 8}
     assert both.training.learning_rate == 1e-3  # the lower of the two defaults
