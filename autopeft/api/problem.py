@@ -11,8 +11,8 @@ from autopeft.api.request import SearchRequest
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost, CostModel
-from autopeft.errors import DataError, RequestError
-from autopeft.methods.compose import count_parameters
+from autopeft.errors import DataError, RequestError, SpaceError
+from autopeft.methods.compose import added_tokens, count_parameters, no_room
 from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import ModelReference, resolve_model
@@ -144,7 +144,7 @@ def resolve(request: SearchRequest) -> Problem:
     head_rate = request.head_learning_rate or data.task.head_learning_rate
     if head_rate is not None:
         training["head_learning_rate"] = head_rate
-    space_text, space = _space(request, spec, training)
+    space_text, space = _space(request, spec, training, max_length)
     return Problem(
         request=request,
         reference=reference,
@@ -161,7 +161,7 @@ def resolve(request: SearchRequest) -> Problem:
 
 
 def _space(
-    request: SearchRequest, spec: ModelSpec, training: Mapping[str, Value]
+    request: SearchRequest, spec: ModelSpec, training: Mapping[str, Value], max_length: int
 ) -> tuple[str, CandidateSpace]:
     """Return the text of the space, and the space within the budget."""
     shape = ModelShape(spec.n_layers, spec.hidden_size)
@@ -169,17 +169,20 @@ def _space(
         asked = {name: getattr(request, name) for name in ("batch_size", "head_learning_rate")}
         asked = {name: value for name, value in asked.items() if value is not None}
         configuration = configuration_of(request.configuration, spec, asked, training)
+        if problem := no_room(added_tokens(configuration), spec, max_length):
+            raise SpaceError(f"The configuration cannot be attached: {problem}: set --max-length.")
         text = point_space(configuration, spec.n_layers)
         space = read_space(text, shape, request.configuration, catalogue())
         count = count_parameters(configuration, spec)
-        return text, CandidateSpace(space, spec, ParamBudget(text=str(count), limit=count))
+        limit = ParamBudget(text=str(count), limit=count)
+        return text, CandidateSpace(space, spec, limit, input_length=max_length)
     path = find_space(request.space)
     text = path.read_text(encoding="utf-8")
     space = read_space(text, shape, path.name, catalogue())
     if request.methods:
         space = space.restricted_to(request.methods)
     budget = ParamBudget.parse(request.budget, spec.base_params)
-    return text, CandidateSpace(space, spec, budget, training)
+    return text, CandidateSpace(space, spec, budget, training, max_length)
 
 
 def _task(request: SearchRequest) -> TaskSpec:

@@ -7,7 +7,14 @@ import numpy as np
 
 from autopeft.cost.budget import ParamBudget
 from autopeft.errors import BudgetError, SpaceError
-from autopeft.methods.compose import complete, count_parameters, obstacle, refusal
+from autopeft.methods.compose import (
+    added_tokens,
+    complete,
+    count_parameters,
+    no_room,
+    obstacle,
+    refusal,
+)
 from autopeft.methods.density import MASK_FIELDS, check_schedules
 from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.spec import ModelSpec
@@ -44,6 +51,7 @@ class CandidateSpace:
         spec: ModelSpec,
         budget: ParamBudget,
         training: Mapping[str, Value] | None = None,
+        input_length: int = 0,
     ) -> None:
         """Bind a space.
 
@@ -52,13 +60,14 @@ class CandidateSpace:
             spec: Structure of the model.
             budget: The limit on adapter parameters.
             training: Fields of `TrainingParams` where the space does not choose them.
+            input_length: Longest input in tokens.
 
         Raises:
             SpaceError: If the model takes none of the methods, or pruning could start after it
                 is over.
             BudgetError: If nothing fits the budget.
         """
-        reasons = {m: refusal(get_method(m), spec) for m in space.methods}
+        reasons = {m: refusal(get_method(m), spec, input_length) for m in space.methods}
         self.refused = {m: reason for m, reason in reasons.items() if reason}
         usable = [m for m in space.methods if m not in self.refused]
         if not usable:
@@ -68,6 +77,7 @@ class CandidateSpace:
         self.budget = budget
         self._catalogue = catalogue()
         self._training = dict(training or {})
+        self._input_length = input_length
         self._counts: dict[tuple[object, ...], int | None] = {}
         check_schedules(space, [m for m in space.methods if get_method(m).info.maskable])
         self.smallest()  # or say that nothing fits
@@ -83,7 +93,9 @@ class CandidateSpace:
         key = tuple((name, value) for name, value in assignment.items() if name not in WITHOUT_COST)
         if key not in self._counts:
             configuration = self.configuration(assignment)
-            blocked = any(obstacle(c, self.spec) for c in configuration.components)
+            blocked = any(obstacle(c, self.spec) for c in configuration.components) or no_room(
+                added_tokens(configuration), self.spec, self._input_length
+            )
             count = None if blocked else count_parameters(configuration, self.spec)
             self._counts[key] = count
         return self._counts[key]

@@ -19,11 +19,20 @@ from autopeft.space.configuration import Component, Configuration
 from autopeft.space.targets import expand
 
 
-def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
-    """Return why a model cannot take a method, or `None` if it can."""
+def refusal(method: PeftMethod, spec: ModelSpec, input_length: int = 0) -> str | None:
+    """Return why a model cannot take a method, or `None` if it can.
+
+    Args:
+        method: The method.
+        spec: The model.
+        input_length: Longest input in tokens.
+    """
     info = method.info
+    component = _default(method, spec)
+    if method.added_tokens(component) and no_room(1, spec, input_length):
+        return no_room(1, spec, input_length)
     if "backbone" in info.kinds:
-        return method.obstacle(_default(method, spec), spec)
+        return method.obstacle(component, spec)
     candidates = [m for m in spec.modules if m.kind in info.kinds]
     if not candidates:
         return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"
@@ -32,7 +41,22 @@ def refusal(method: PeftMethod, spec: ModelSpec) -> str | None:
             f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and peft "
             f"has {info.name} for Linear alone"
         )
-    return method.obstacle(_default(method, spec), spec)
+    return method.obstacle(component, spec)
+
+
+def no_room(n_added: int, spec: ModelSpec, input_length: int) -> str | None:
+    """Return why so many more tokens do not go into a model beside an input, if so."""
+    if not n_added or spec.max_length is None or input_length + n_added <= spec.max_length:
+        return None
+    return (
+        f"{spec.family} takes {spec.max_length} tokens, which leaves no room for {n_added} beside "
+        f"inputs of {input_length}"
+    )
+
+
+def added_tokens(configuration: Configuration) -> int:
+    """Return by how many tokens a configuration makes an input longer."""
+    return sum(get_method(c.method).added_tokens(c) for c in configuration.components)
 
 
 def _default(method: PeftMethod, spec: ModelSpec) -> Component:

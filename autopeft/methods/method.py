@@ -210,6 +210,10 @@ class PeftMethod(ABC):
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         """Return the number of trainable adapter parameters, in closed form."""
 
+    def added_tokens(self, component: Component) -> int:  # noqa: ARG002 - none by most
+        """Return by how many tokens the component makes an input longer."""
+        return 0
+
     def count_unmasked(self, component: Component, spec: ModelSpec) -> int:  # noqa: ARG002 - none
         """Return how many of them are in tensors that `info.unmasked` names."""
         return 0

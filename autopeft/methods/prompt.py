@@ -43,6 +43,9 @@ class PromptTuning(InsertedMethod):
     def obstacle(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002
         return refuse_without_words(spec)
 
+    def added_tokens(self, component: Component) -> int:
+        return int(component.param("length"))
+
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         return int(component.param("length")) * _width(spec)
 
@@ -82,6 +85,9 @@ class PTuning(InsertedMethod):
     def exported(self, component: Component) -> Component:
         params = (("length", component.param("length")),)
         return replace(component, method=PromptTuning.info.name, params=params)
+
+    def added_tokens(self, component: Component) -> int:
+        return int(component.param("length"))
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         length, width = int(component.param("length")), int(component.param("width"))

@@ -36,7 +36,7 @@ def pareto_figure(summary: Summary) -> go.Figure:
     front = summary.front
     figure.add_trace(
         go.Scatter(
-            x=[r.cost.adapter_params for r in front],
+            x=[_shown(r.cost.adapter_params) for r in front],
             y=[r.quality for r in front],
             mode="lines",
             line={"shape": "hv", **theme()["front"]},
@@ -46,10 +46,12 @@ def pareto_figure(summary: Summary) -> go.Figure:
     )
     budget = theme()["budget"]
     figure.add_vline(
-        x=summary.budget_limit, line={"color": budget["color"], "dash": budget["dash"]}
+        x=_shown(summary.budget_limit), line={"color": budget["color"], "dash": budget["dash"]}
     )
     figure.add_annotation(
-        x=math.log10(summary.budget_limit),  # Plotly places texts by the logarithm, lines not
+        x=math.log10(
+            _shown(summary.budget_limit)
+        ),  # Plotly places texts by the logarithm, lines not
         y=1.0,
         yref="paper",
         yanchor="bottom",
@@ -84,10 +86,10 @@ def pareto_picture(summary: Summary) -> Figure:
     x, y = _coordinates(summary.front)
     line = theme()["front"]
     axes.step(x, y, where="post", color=line["color"], linewidth=line["width"], zorder=0)
-    axes.axvline(summary.budget_limit, color=theme()["budget"]["color"], linestyle=":")
+    axes.axvline(_shown(summary.budget_limit), color=theme()["budget"]["color"], linestyle=":")
     axes.annotate(
         f"budget {summary.budget_text}",
-        (summary.budget_limit, 1.0),
+        (_shown(summary.budget_limit), 1.0),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         xytext=(-4, -6),
@@ -106,6 +108,11 @@ def pareto_picture(summary: Summary) -> Figure:
     return figure
 
 
+def _shown(n_params: int) -> int:
+    """Return where a number of parameters stands on a logarithmic axis; the head alone has 0."""
+    return max(n_params, 1)
+
+
 def _points(
     summary: Summary, method: str, records: Sequence[TrialRecord], *, complete: bool
 ) -> go.Scatter:
@@ -114,7 +121,7 @@ def _points(
     sizes = theme()["sizes"]
     size = [sizes["front" if r.number in on_front else "other"] for r in records]
     return go.Scatter(
-        x=[r.cost.adapter_params for r in records],
+        x=[_shown(r.cost.adapter_params) for r in records],
         y=[r.quality for r in records],
         mode="markers",
         marker={
@@ -153,7 +160,7 @@ def _by_method(records: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
 
 
 def _coordinates(records: Sequence[TrialRecord]) -> tuple[list[int], list[Any]]:
-    return [r.cost.adapter_params for r in records], [r.quality for r in records]
+    return [_shown(r.cost.adapter_params) for r in records], [r.quality for r in records]
 
 
 def _title(summary: Summary) -> str:

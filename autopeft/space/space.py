@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autopeft.errors import SpaceError
-from autopeft.space.catalogue import Catalogue, shared_learning_rate
+from autopeft.space.catalogue import Catalogue, CatalogueEntry, shared_learning_rate
 from autopeft.space.configuration import (
     TRAINING_FIELDS,
     Component,
@@ -129,7 +129,7 @@ class SearchSpace:
         """
         by_field = {h.field: assignment[h.name] for h in self._active(assignment)}
         names = self.components or (str(by_field["method"]),)
-        made = [self._component(name, by_field, catalogue[name].targets) for name in names]
+        made = [self._component(name, by_field, catalogue[name]) for name in names]
         components = tuple(component for component in made if component is not None)
         rate = shared_learning_rate(catalogue[c.method].learning_rate for c in components)
         multiple = float(by_field.get(LEARNING_RATE, 1.0))
@@ -138,7 +138,7 @@ class SearchSpace:
         return Configuration(components=components, training=TrainingParams(**training))  # type: ignore[arg-type]  # fields checked by the schema
 
     def _component(
-        self, method: str, by_field: Mapping[str, Value], default_targets: Sequence[str]
+        self, method: str, by_field: Mapping[str, Value], entry: CatalogueEntry
     ) -> Component | None:
         """Return a component, `None` where a size is 0 or it has no layers."""
         fields = {field: value for field, value in by_field.items() if "." not in field}
@@ -146,12 +146,12 @@ class SearchSpace:
         own = {f.removeprefix(mark): v for f, v in by_field.items() if f.startswith(mark)}
         fields |= own
         layers = self._layers(str(fields.get("layers", "all")))
-        if self.components and (not layers or any(_is_off(value) for value in own.values())):
+        if self.components and (not layers or _is_off(own, entry)):
             return None
         targets = fields.get("targets")
         return Component(
             method=method,
-            targets=expand(default_targets if targets is None else str(targets)),
+            targets=expand(entry.targets if targets is None else str(targets)),
             layers=layers,
             params=tuple((k, v) for k, v in fields.items() if is_method_param(k)),
         )
@@ -205,8 +205,13 @@ def _parents(h: Hyperparameter) -> set[str]:
     return {parent for parent, _ in h.when}
 
 
-def _is_off(value: Value) -> bool:
-    return type(value) is int and value == 0
+def _is_off(own: Mapping[str, Value], entry: CatalogueEntry) -> bool:
+    """Tell whether a field is 0 although the method takes no 0 there, as the width of a network."""
+    return any(
+        type(value) is int and value == 0 and not entry.domains[field].contains(value)
+        for field, value in own.items()
+        if field in entry.domains
+    )
 
 
 def component_of(h: Hyperparameter) -> str | None:

@@ -25,7 +25,7 @@ def test_shipped_spaces_are_shown(
 def test_the_papers_space(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> None:
     outcome = run(capsys, "space", "show", "autopeft-paper", "--model", tiny_model)
     assert outcome.code == 0, outcome.err
-    for text in ("parallel_adapter + prefix + serial_adapter", "Points", "hidden_size"):
+    for text in ("serial_adapter + parallel_adapter + prefix", "Points", "Cost"):
         assert text in outcome.out
     shown = run(
         capsys, "space", "show", "autopeft-paper", "--model", tiny_model, "--format", "json"
