@@ -1,6 +1,7 @@
 """Tiny random models of the families that matter; they prove plumbing, not quality."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from autopeft.methods.registry import get_method
 from autopeft.models.loading import random_model
 from tests.families import CONFIGS, FURTHER, STRUCTURE, bert_config
 
@@ -55,6 +57,14 @@ def logits(model: nn.Module, family: str) -> torch.Tensor:
     model.eval()
     with torch.no_grad():
         return model(**inputs(family)).logits
+
+
+def data_of(method: str, **extra: Any) -> dict[str, Any]:
+    """Return a configuration of a method, beside a LoRA where it does not go alone."""
+    data = {"method": method, **extra}
+    if get_method(method).info.goes_alone:
+        return data
+    return {"components": [{**data, "method": "lora"}, data]}
 
 
 def save_tiny_bert(folder: Path) -> Path:

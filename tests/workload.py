@@ -11,6 +11,7 @@ from autopeft.tasks.data import load_data
 from autopeft.tasks.task import find_task
 from autopeft.trials.engine import Engine, Workload
 from autopeft.trials.trial import TrialSpec
+from tests.tiny import data_of
 
 
 def tiny_workload(model: Path, data: Path) -> Workload:
@@ -27,6 +28,8 @@ def trial(engine: Engine, number: int = 0, **changes: Any) -> TrialSpec:
     data = {"method": "lora", "rank": 2, "training": {"learning_rate": 1e-2}, **changes}
     if data["method"] != "lora":
         data.pop("rank")
+    training = data.pop("training")
+    data = {**data_of(**data), "training": training}
     configuration = read_configuration(data, engine.spec)
     return TrialSpec(
         number=number, configuration=configuration, rungs=(0.34, 1.0), epochs=2, seed=0

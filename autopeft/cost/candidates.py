@@ -15,6 +15,7 @@ from autopeft.methods.compose import (
     obstacle,
     refusal,
 )
+from autopeft.methods.composite import lacking
 from autopeft.methods.density import MASK_FIELDS, check_schedules
 from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.spec import ModelSpec
@@ -93,8 +94,11 @@ class CandidateSpace:
         key = tuple((name, value) for name, value in assignment.items() if name not in WITHOUT_COST)
         if key not in self._counts:
             configuration = self.configuration(assignment)
-            blocked = any(obstacle(c, self.spec) for c in configuration.components) or no_room(
-                added_tokens(configuration), self.spec, self._input_length
+            components = configuration.components
+            blocked = (
+                any(obstacle(c, self.spec) for c in components)
+                or lacking(components, self.spec)
+                or no_room(added_tokens(configuration), self.spec, self._input_length)
             )
             count = None if blocked else count_parameters(configuration, self.spec)
             self._counts[key] = count

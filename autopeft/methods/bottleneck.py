@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.inserted import InsertedMethod, Insertion, Wrapper
+from autopeft.methods.gate import GATE, UNMASKED, Gate, Tokens, gate_parameters, is_gated
+from autopeft.methods.inserted import InputReader, InsertedMethod, Insertion, Wrapper
 from autopeft.methods.method import (
     MethodInfo,
     choice_parameter,
@@ -30,35 +31,43 @@ _SHARED = (
         "bottleneck", 1, 16384, 24, "width of the bottleneck", log=True, searched_to=1024
     ),
     choice_parameter("activation", tuple(ACTIVATIONS), "relu", "between down and up"),
+    GATE,
 )
 
 
 class Bottleneck(nn.Module):
     """a(h) = up(f(down(h))), both with biases; up starts at zero, so a(h) = 0.
 
+    With a gate G(h) a(h) (UniPELT, arXiv 2110.07577): the gate reads what the adapter reads.
+
     Shapes: (..., d_in) to (..., d_out), down of (b, d_in), up of (d_out, b).
     """
 
-    def __init__(self, d_in: int, d_out: int, width: int, activation: str) -> None:
+    def __init__(
+        self, d_in: int, d_out: int, width: int, activation: str, gate: Gate | None = None
+    ) -> None:
         super().__init__()
         self.down = nn.Linear(d_in, width)
         self.up = nn.Linear(width, d_out)
         self._activation = ACTIVATIONS[activation]
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
+        self.input_gate = gate
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = self.up(self._activation(self.down(hidden)))
-        return result
+        return result if self.input_gate is None else self.input_gate(hidden) * result
 
 
 def bottleneck_parameters(d_in: int, d_out: int, width: int) -> int:
-    """Return the parameters of a `Bottleneck`."""
+    """Return the parameters of a `Bottleneck` without a gate."""
     return width * (d_in + d_out) + width + d_out
 
 
 class SerialAdapter(InsertedMethod):
     """h <- h + a(h) on the output h of a sublayer, before the residual sum.
+
+    With a gate h + G(h) a(h), G read from that same h.
 
     `mlp.down` alone is Pfeiffer's placement, `attn.o+mlp.down` Houlsby's.
     """
@@ -74,22 +83,27 @@ class SerialAdapter(InsertedMethod):
         parameters=_SHARED,
         mergeable=False,
         maskable=True,
+        unmasked=UNMASKED,
         target_choices=("mlp.down", "attn.o", "attn.o+mlp.down"),
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         width = int(component.param("bottleneck"))
         modules = self.info.select(component, spec)
-        return sum(bottleneck_parameters(m.out_features, m.out_features, width) for m in modules)
+        own = sum(bottleneck_parameters(m.out_features, m.out_features, width) for m in modules)
+        return own + self.count_unmasked(component, spec)
+
+    def count_unmasked(self, component: Component, spec: ModelSpec) -> int:
+        modules = self.info.select(component, spec) if is_gated(component) else []
+        return sum(gate_parameters(m.out_features) for m in modules)
 
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
-        return Insertion(
-            model,
-            {
-                m.name: SerialModule(model.get_submodule(m.name), _bottleneck(component, m, m))
-                for m in self.info.select(component, spec)
-            },
-        )
+        tokens = Tokens(model) if is_gated(component) else None
+        modules = {
+            m.name: SerialModule(model.get_submodule(m.name), _bottleneck(component, m, m, tokens))
+            for m in self.info.select(component, spec)
+        }
+        return Insertion(model, modules, [tokens.hook] if tokens else [])
 
 
 class SerialModule(Wrapper):
@@ -106,7 +120,10 @@ class SerialModule(Wrapper):
 
 
 class ParallelAdapter(InsertedMethod):
-    """FFN(x) + s a(x): the adapter reads what the feed-forward block reads."""
+    """FFN(x) + s a(x): the adapter reads what the feed-forward block reads.
+
+    With a gate FFN(x) + s G(x) a(x).
+    """
 
     info = MethodInfo(
         name="parallel_adapter",
@@ -119,15 +136,21 @@ class ParallelAdapter(InsertedMethod):
         parameters=(*_SHARED, float_parameter("scale", 0.25, 8.0, 4.0, "factor s", log=True)),
         mergeable=False,
         maskable=True,
+        unmasked=UNMASKED,
         target_choices=("mlp",),
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         width = int(component.param("bottleneck"))
-        return sum(
+        own = sum(
             bottleneck_parameters(first.in_features, last.out_features, width)
             for first, last in self._blocks(component, spec)
         )
+        return own + self.count_unmasked(component, spec)
+
+    def count_unmasked(self, component: Component, spec: ModelSpec) -> int:
+        blocks = self._blocks(component, spec) if is_gated(component) else []
+        return sum(gate_parameters(first.in_features) for first, _ in blocks)
 
     def obstacle(self, component: Component, spec: ModelSpec) -> str | None:
         firsts, lasts = self._ends(component, spec)
@@ -139,17 +162,18 @@ class ParallelAdapter(InsertedMethod):
         return None
 
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
+        tokens = Tokens(model) if is_gated(component) else None
         modules: dict[str, nn.Module] = {}
         for first, last in self._blocks(component, spec):
             reader = InputReader(model.get_submodule(first.name))
             modules[first.name] = reader
             modules[last.name] = ParallelModule(
                 model.get_submodule(last.name),
-                _bottleneck(component, first, last),
+                _bottleneck(component, first, last, tokens),
                 reader.memory,
                 float(component.param("scale")),
             )
-        return Insertion(model, modules)
+        return Insertion(model, modules, [tokens.hook] if tokens else [])
 
     def _blocks(self, component: Component, spec: ModelSpec) -> list[tuple[ModuleSpec, ModuleSpec]]:
         """Return the first and the last linear module of each chosen feed-forward block."""
@@ -161,19 +185,6 @@ class ParallelAdapter(InsertedMethod):
         chosen = self.info.select(component, spec)
         lasts = [m for m in chosen if m.kind == "mlp.down"]
         return [m for m in chosen if m.kind != "mlp.down"], lasts
-
-
-class InputReader(Wrapper):
-    """The first linear module of a block; it lets the adapter see the block's input."""
-
-    def __init__(self, base_layer: nn.Module) -> None:
-        super().__init__(base_layer)
-        self.memory: list[torch.Tensor] = []
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.memory[:] = [x]
-        result: torch.Tensor = self.base_layer(x)
-        return result
 
 
 class ParallelModule(Wrapper):
@@ -193,8 +204,11 @@ class ParallelModule(Wrapper):
         return result
 
 
-def _bottleneck(component: Component, first: ModuleSpec, last: ModuleSpec) -> Bottleneck:
+def _bottleneck(
+    component: Component, first: ModuleSpec, last: ModuleSpec, tokens: Tokens | None
+) -> Bottleneck:
     """Return a fresh adapter; one for a serial place reads and writes the same width."""
     d_in = last.out_features if first is last else first.in_features
     width = int(component.param("bottleneck"))
-    return Bottleneck(d_in, last.out_features, width, str(component.param("activation")))
+    gate = None if tokens is None else Gate(d_in, tokens)
+    return Bottleneck(d_in, last.out_features, width, str(component.param("activation")), gate)

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from autopeft.errors import SpaceError
-from autopeft.methods.composite import CompositeAttachment, in_order
+from autopeft.methods.composite import CompositeAttachment, in_order, lacking
 from autopeft.methods.density import MASK_PARAMETERS, complete_mask, mask_settings
 from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.mask import masked
@@ -132,6 +132,9 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
             raise SpaceError(f"The configuration cannot be attached: {problem}.")
     if len(configuration.components) > 1:
         _check_together(configuration.components, spec)
+    problem = lacking(configuration.components, spec)
+    if problem:
+        raise SpaceError(f"The configuration cannot be attached: {problem}.")
 
 
 def _check_component(component: Component) -> None:

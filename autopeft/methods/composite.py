@@ -11,8 +11,10 @@ from transformers import PreTrainedModel
 
 from autopeft.methods.adapter_files import write_adapter
 from autopeft.methods.inserted import InsertedMethod, Insertion, train_head
+from autopeft.methods.library import LibraryMethod
 from autopeft.methods.method import AttachContext, Attachment, PeftMethod
 from autopeft.methods.registry import get_method
+from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Component
 
 
@@ -114,8 +116,38 @@ def on_meta(
 def in_order(components: Iterable[Component]) -> list[tuple[PeftMethod, Component]]:
     """Return methods and components in the order in which they attach: our own go around peft's."""
     pairs = [(get_method(c.method), c) for c in components]
-    # The parallel adapter reads the block's input and goes inside the serial one.
-    return sorted(pairs, key=lambda p: (isinstance(p[0], InsertedMethod), p[0].info.name))
+    # What changes peft's modules goes right around them; the parallel adapter reads the block's
+    # input and goes inside the serial one.
+    return sorted(
+        pairs,
+        key=lambda p: (isinstance(p[0], InsertedMethod), p[0].info.goes_alone, p[0].info.name),
+    )
+
+
+def lacking(components: Sequence[Component], spec: ModelSpec) -> str | None:
+    """Return why a component has none of peft's to go around where it needs one, if so."""
+    held: set[str] = set()
+    changed_base: dict[str, str] = {}
+    for method, component in in_order(components):
+        modules = [m.name for m in method.info.select(component, spec)]
+        if isinstance(method, LibraryMethod):
+            held.update(modules)
+            if method.changes_base(component):
+                changed_base |= dict.fromkeys(modules, component.method)
+        elif not method.info.goes_alone:
+            name = method.info.name
+            for module in modules:
+                if module not in held:
+                    return (
+                        f"{name} goes around what another component does with peft, and none "
+                        f"changes '{module}'"
+                    )
+                if module in changed_base:
+                    return (
+                        f"{changed_base[module]} changes the weights of '{module}' themselves at "
+                        f"its start, so that {name} cannot tell them from what is added"
+                    )
+    return None
 
 
 def headless(context: AttachContext) -> AttachContext:

@@ -1,12 +1,13 @@
 """Our own blocks: modules put into a model in the place of others, and the way back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from autopeft.methods.adapter_files import write_adapter
@@ -50,9 +51,21 @@ class Insertion:
         modules: What was put in, by the name of its place.
     """
 
-    def __init__(self, model: PreTrainedModel, modules: Mapping[str, nn.Module]) -> None:
-        """Put modules in; those of the model that had their places are kept for `remove`."""
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        modules: Mapping[str, nn.Module],
+        hooks: Sequence[RemovableHandle] = (),
+    ) -> None:
+        """Put modules in; those of the model that had their places are kept for `remove`.
+
+        Args:
+            model: The model.
+            modules: What to put in, by the name of its place.
+            hooks: What was hooked into the model for them, taken out with them.
+        """
         self.modules = dict(modules)
+        self._hooks = tuple(hooks)
         self._originals = {name: _child(model, name) for name in modules}
         for name, module in self.modules.items():
             _put(model, name, module)
@@ -77,6 +90,8 @@ class Insertion:
 
     def remove(self, model: PreTrainedModel) -> None:
         """Put the model's own modules back."""
+        for hook in self._hooks:
+            hook.remove()
         for name, original in self._originals.items():
             if original is None:
                 parent, _, child = name.rpartition(".")
@@ -97,6 +112,19 @@ class Wrapper(nn.Module):
         """Weight of the wrapped module: T5 looks at its type."""
         weight: nn.Parameter = self.base_layer.weight  # type: ignore[assignment]  # torch types it loosely
         return weight
+
+
+class InputReader(Wrapper):
+    """One of the model's modules; it lets another one see its input."""
+
+    def __init__(self, base_layer: nn.Module) -> None:
+        super().__init__(base_layer)
+        self.memory: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.memory[:] = [x]
+        result: torch.Tensor = self.base_layer(x)
+        return result
 
 
 class InsertedAttachment(Attachment):
@@ -127,6 +155,12 @@ def train_head(model: nn.Module, spec: ModelSpec) -> None:
     """Let the task head train."""
     for name in spec.head_modules:
         model.get_submodule(name).requires_grad_(requires_grad=True)
+
+
+def reading_stack(model: PreTrainedModel) -> str:
+    """Return the name of the stack of layers that reads the input: the encoder or the backbone."""
+    name = str(model.base_model_prefix)
+    return f"{name}.encoder" if model.config.is_encoder_decoder else name
 
 
 def _child(model: nn.Module, name: str) -> nn.Module | None:

@@ -93,6 +93,8 @@ class MethodInfo:
         unmasked: Parts of the names of tensors that no mask prunes, because zero is not nothing
             there.
         converts_to_lora: Whether peft's `convert_to_lora` can make a LoRA of the trained adapter.
+        goes_alone: Whether it changes a model by itself, rather than what a component of peft
+            does to the same modules.
     """
 
     name: str
@@ -107,6 +109,7 @@ class MethodInfo:
     maskable: bool = False
     unmasked: tuple[str, ...] = ()
     converts_to_lora: bool = False
+    goes_alone: bool = True
     starts_at_base: bool = True
     target_choices: tuple[str, ...] = ("attn.qv", "attn", "mlp", "linear")
 

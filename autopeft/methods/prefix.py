@@ -5,28 +5,35 @@ of the model's own inside the attention function, which transformers lets one re
 shift of the positions, and nothing changes where a layer has no prefix.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from autopeft.methods.inserted import InsertedMethod, Insertion, Reparametrised
+from autopeft.methods.gate import GATE, UNMASKED, Gate, Tokens, gate_parameters, is_gated
+from autopeft.methods.inserted import InputReader, InsertedMethod, Insertion, Reparametrised
 from autopeft.methods.method import MethodInfo, choice_parameter, int_parameter
 from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 
 IMPLEMENTATION = "autopeft_prefix"
 CHILD = "prefix_key_values"
+GATE_CHILD = "prefix_gate"
 BESIDE = "beside_attention"
 
 
 class PrefixTuning(InsertedMethod):
-    """softmax(Q [P_k; K]^T) [P_v; V] with l trained keys and values at each chosen layer."""
+    """softmax(Q [P_k; K]^T) [P_v; V] with l trained keys and values at each chosen layer.
+
+    With a gate (UniPELT, arXiv 2110.07577) G(x) P_k and G(x) P_v, x what the projection to the keys
+    reads.
+    """
 
     info = MethodInfo(
         name="prefix",
@@ -41,9 +48,11 @@ class PrefixTuning(InsertedMethod):
             choice_parameter(
                 "mlp_width", (0, 32, 128, 512), 0, "hidden width of the training network; 0: none"
             ),
+            GATE,
         ),
         mergeable=False,
         maskable=True,
+        unmasked=UNMASKED,
         starts_at_base=False,
         target_choices=("attn.kv",),
     )
@@ -51,10 +60,14 @@ class PrefixTuning(InsertedMethod):
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         length, width = int(component.param("length")), int(component.param("mlp_width"))
         places = [sum(widths) for widths in self._places(component, spec).values()]
+        gates = self.count_unmasked(component, spec)
         if not width:
-            return length * sum(places)
+            return length * sum(places) + gates
         read = length * spec.hidden_size + width * (spec.hidden_size + 1)
-        return sum(read + (width + 1) * written for written in places)
+        return sum(read + (width + 1) * written for written in places) + gates
+
+    def count_unmasked(self, component: Component, spec: ModelSpec) -> int:
+        return sum(gate_parameters(m.in_features) for m in self._read(component, spec).values())
 
     def exported(self, component: Component) -> Component:
         return replace(component, params=tuple({**dict(component.params), "mlp_width": 0}.items()))
@@ -83,7 +96,19 @@ class PrefixTuning(InsertedMethod):
             if width:
                 plain = KeyValueNetwork(length, spec.hidden_size, width, d_key, d_value)
             modules[f"{place}.{CHILD}"] = plain.to(device)
-        return PrefixInsertion(model, modules)
+        if not is_gated(component):
+            return PrefixInsertion(model, modules)
+        tokens = Tokens(model)
+        for place, module in self._read(component, spec).items():
+            reader = InputReader(model.get_submodule(module.name))
+            gate = PrefixGate(Gate(module.in_features, tokens), reader.memory)
+            modules |= {module.name: reader, f"{place}.{GATE_CHILD}": gate.to(device)}
+        return PrefixInsertion(model, modules, [tokens.hook])
+
+    def _read(self, component: Component, spec: ModelSpec) -> dict[str, ModuleSpec]:
+        """Return the modules whose input the gates read, by the name of the attention module."""
+        chosen = self.info.select(component, spec) if is_gated(component) else []
+        return {_place(m): m for m in chosen if m.kind != "attn.v"}
 
     def _places(self, component: Component, spec: ModelSpec) -> dict[str, tuple[int, int]]:
         """Return the widths of keys and values by the name of the attention module."""
@@ -156,11 +181,30 @@ class KeyValueNetwork(Reparametrised):
         return {"key": key, "value": value}
 
 
+class PrefixGate(nn.Module):
+    """The gate of one attention module's prefix."""
+
+    def __init__(self, gate: Gate, memory: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.input_gate = gate
+        self._memory = memory
+
+    def forward(self) -> torch.Tensor:
+        """Return G of (batch, 1, 1, 1) for what the projection to the keys has read."""
+        gate: torch.Tensor = self.input_gate(self._memory.pop())
+        return gate[..., None]
+
+
 class PrefixInsertion(Insertion):
     """Prefixes beside attention modules, and the attention function that reads them."""
 
-    def __init__(self, model: PreTrainedModel, modules: Mapping[str, nn.Module]) -> None:
-        super().__init__(model, modules)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        modules: Mapping[str, nn.Module],
+        hooks: Sequence[RemovableHandle] = (),
+    ) -> None:
+        super().__init__(model, modules, hooks)
         self._implementation = model.config._attn_implementation  # noqa: SLF001 - transformers' name
         model.set_attn_implementation(IMPLEMENTATION)
 
@@ -186,18 +230,17 @@ def prefix_attention(  # noqa: PLR0913, PLR0917 - transformers' signature
     Shapes: query (batch, heads, q, d), key and value (batch, key heads, k, d), mask
     (batch or 1, 1 or heads, q, k), boolean or additive.
     """
-    prefix = getattr(module, CHILD, None)
-    if prefix is not None:
-        prefix_key, prefix_value = prefix()
-        n_query, n_key, length = query.shape[2], key.shape[2], len(prefix_key)
+    if hasattr(module, CHILD):
+        prefix_key, prefix_value = _in_batch(module, key, value)
+        n_query, n_key, length = query.shape[2], key.shape[2], prefix_key.shape[2]
         causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
         if attention_mask is None and causal and n_query > 1:
             attention_mask = torch.ones(n_query, n_key, dtype=torch.bool, device=query.device).tril(
                 n_key - n_query
             )[None, None]
             is_causal = False
-        key = torch.cat([by_heads(prefix_key, key), key], dim=2)
-        value = torch.cat([by_heads(prefix_value, value), value], dim=2)
+        key = torch.cat([prefix_key, key], dim=2)
+        value = torch.cat([prefix_value, value], dim=2)
         if attention_mask is not None:
             visible = 1 if attention_mask.dtype == torch.bool else 0
             attention_mask = nn.functional.pad(attention_mask, (length, 0), value=visible)
@@ -212,6 +255,18 @@ def prefix_attention(  # noqa: PLR0913, PLR0917 - transformers' signature
     if beside is not None:
         output = output + beside(query, kwargs.get("scaling"))
     return output, None
+
+
+def _in_batch(
+    module: nn.Module, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the prefix of an attention module in the shapes of its own keys and values."""
+    prefix_key, prefix_value = getattr(module, CHILD)()
+    gate = getattr(module, GATE_CHILD, None)
+    if gate is None:
+        return by_heads(prefix_key, key), by_heads(prefix_value, value)
+    opened = gate().to(key.dtype)
+    return opened * by_heads(prefix_key, key), opened * by_heads(prefix_value, value)
 
 
 def by_heads(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

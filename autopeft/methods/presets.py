@@ -33,14 +33,21 @@ def _prefix(length: int) -> dict[str, Any]:
     return {"method": "prefix", "length": length}
 
 
-#: Components of each preset for a model. UniPELT (arXiv 2110.07577) is here without its gates.
+def _unipelt(spec: ModelSpec) -> list[dict[str, Any]]:
+    # arXiv 2110.07577. Its code (lora_layers.py) has LoRA's gate in the place of alpha by rank.
+    gated = {"gate": "input"}
+    parts = [_prefix(10) | gated, _serial(spec) | gated]
+    return [_lora(1.0), {"method": "update_gate"}, *parts]
+
+
+#: Components of each preset for a model.
 _PRESETS: dict[str, Callable[[ModelSpec], list[dict[str, Any]]]] = {
     "pfeiffer": lambda spec: [_serial(spec)],
     "houlsby": lambda spec: [_serial(spec, "attn.o+mlp.down")],
     "parallel": lambda spec: [_parallel(spec)],
     "prefix": lambda _: [_prefix(10)],
     "mam": lambda spec: [_prefix(30), _parallel(spec)],
-    "unipelt": lambda spec: [_lora(0.25), _prefix(10), _serial(spec)],
+    "unipelt": _unipelt,
     "lora-qv": lambda _: [_lora(2.0)],
     "ia3": lambda _: [{"method": "ia3"}],
     "bitfit": lambda _: [{"method": "bitfit"}],

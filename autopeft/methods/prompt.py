@@ -15,7 +15,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autopeft.errors import SpaceError
-from autopeft.methods.inserted import InsertedMethod, Insertion, Reparametrised
+from autopeft.methods.inserted import (
+    InsertedMethod,
+    Insertion,
+    Reparametrised,
+    reading_stack,
+)
 from autopeft.methods.method import MethodInfo, int_parameter
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Component
@@ -135,21 +140,15 @@ class PromptInsertion(Insertion):
     """A prompt in the stack of layers that reads the text, and the hooks that put it there."""
 
     def __init__(self, model: PreTrainedModel, prompt: nn.Module, spec: ModelSpec) -> None:
-        name = str(model.base_model_prefix)
-        if model.config.is_encoder_decoder:
-            name = f"{name}.encoder"
-        super().__init__(model, {f"{name}.{CHILD}": prompt})
+        name = reading_stack(model)
         stack = model.get_submodule(name)
-        words = model.get_input_embeddings()
-        self._hooks = [
-            stack.register_forward_pre_hook(_lengthen(prompt, words, spec), with_kwargs=True),
+        lengthen = _lengthen(prompt, model.get_input_embeddings(), spec)
+        hooks = [
+            # First of all, so that the gates of other components see the longer mask.
+            stack.register_forward_pre_hook(lengthen, with_kwargs=True, prepend=True),
             stack.register_forward_hook(_shorten),
         ]
-
-    def remove(self, model: PreTrainedModel) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        super().remove(model)
+        super().__init__(model, {f"{name}.{CHILD}": prompt}, hooks)
 
 
 def refuse_without_words(spec: ModelSpec) -> str | None:

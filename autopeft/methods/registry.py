@@ -56,6 +56,7 @@ def catalogue() -> Catalogue:
             targets=method.info.default_targets,
             domains={p.domain.name: p.domain for p in (*method.info.parameters, *_mask(method))},
             dimensions=method.info.dimensions(),
+            goes_alone=method.info.goes_alone,
         )
         for name, method in _methods().items()
     }

@@ -18,12 +18,14 @@ class CatalogueEntry:
         targets: Module kinds where a space does not choose them.
         domains: All values that each of its hyperparameters takes.
         dimensions: Its hyperparameters and its targets as a space that names it searches them.
+        goes_alone: Whether a point can be this method and no other.
     """
 
     learning_rate: float
     targets: tuple[str, ...]
     domains: Mapping[str, Hyperparameter]
     dimensions: tuple[Hyperparameter, ...]
+    goes_alone: bool = True
 
 
 #: All methods that a space may name.

@@ -36,6 +36,7 @@ def check_dimension(
         assert isinstance(h, Choice)
         for choice in h.choices:
             _known(str(choice), catalogue)
+            check_alone(str(choice), catalogue)
         return
     component = component_of(h)
     if component is None:
@@ -77,6 +78,18 @@ def _methods(h: Hyperparameter, above: Sequence[Hyperparameter]) -> list[str]:
 
 def _reachable(h: Hyperparameter, method: str, parents: Mapping[str, Hyperparameter]) -> bool:
     return h.possible(method) and all(_reachable(parents[p], method, parents) for p, _ in h.when)
+
+
+def check_alone(method: str, catalogue: Catalogue) -> None:
+    """Check that a point can be a method and no other.
+
+    Raises:
+        SpaceError: If the method changes what another one does.
+    """
+    if not catalogue[method].goes_alone:
+        raise SpaceError(
+            f"{method} changes what another method does: name both under 'components'."
+        )
 
 
 def _known(method: str, catalogue: Catalogue) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from autopeft.errors import SpaceError, UnknownNameError
 from autopeft.space.catalogue import Catalogue
-from autopeft.space.check import check_dimension, check_together
+from autopeft.space.check import check_alone, check_dimension, check_together
 from autopeft.space.file import (
     AnyEntry,
     ChoiceEntry,
@@ -125,7 +125,8 @@ def _from_methods(
     key = "methods" if parsed.methods is not None else "components"
     given = parsed.methods if parsed.methods is not None else parsed.components
     place = _place(source, root, [key])
-    names = list(catalogue) if given == "all" else list(given or [])
+    alone = [name for name, entry in catalogue.items() if entry.goes_alone]
+    names = alone if given == "all" else list(given or [])
     for name in names:
         if name not in catalogue:
             raise SpaceError(f"{place}: {UnknownNameError('method', name, catalogue)}")
@@ -139,6 +140,11 @@ def _from_methods(
         return []
     if not names:
         raise SpaceError(f"{place}: name at least one method.")
+    for name in names:
+        try:
+            check_alone(name, catalogue)
+        except SpaceError as error:
+            raise SpaceError(f"{place}: {error}") from error
     chosen: list[Hyperparameter] = [Choice(name="method", field="method", choices=tuple(names))]
     return chosen + [dimension for name in names for dimension in catalogue[name].dimensions]
 

@@ -23,12 +23,14 @@ PARALLEL = {"method": "parallel_adapter", "bottleneck": 4}
 SERIAL = {"method": "serial_adapter", "bottleneck": 3}
 PREFIX = {"method": "prefix", "length": 3}
 LORA = {"method": "lora", "rank": 2}
+GATED = {"gate": "input"}
 COMPOSITES: dict[str, Components] = {
     "head": [],
     "autopeft": [SERIAL, {**PARALLEL, "layers": "last:1"}, PREFIX],
     "houlsby and parallel": [{**SERIAL, "targets": "attn.o+mlp.down"}, PARALLEL],
     "mam": [PREFIX, PARALLEL],
     "unipelt": [LORA, PREFIX, SERIAL],
+    "unipelt gated": [LORA, {"method": "update_gate"}, {**PREFIX, **GATED}, {**SERIAL, **GATED}],
     "two of peft": [LORA, {"method": "ia3", "targets": "mlp.down"}],
     "lora in and around": [{**LORA, "targets": "linear"}, PARALLEL, SERIAL],
     "adalora with others": [{"method": "adalora", "rank": 2}, {"method": "ln_tuning"}, PARALLEL],
@@ -141,6 +143,10 @@ def test_padding_is_not_attended_to_beside_a_prefix(family: str) -> None:
         ([{**LORA, "targets": "attn"}, PREFIX, {**PREFIX, "length": 5}], "both change"),
         ([LORA, {"method": "full", "targets": "backbone"}], "leaves nothing"),
         ([LORA, {**SERIAL, "bottleneck": 0}], "bottleneck"),
+        ([{"method": "update_gate"}, SERIAL], "none changes 'bert.encoder.layer.0.attention.self"),
+        ([LORA, {"method": "update_gate", "targets": "attn"}], "none changes 'bert.*self.key'"),
+        ([{**LORA, "layers": "last:1"}, {"method": "update_gate"}], "none changes 'bert.*layer.0"),
+        ([{**LORA, "init": "pissa"}, {"method": "update_gate"}], "lora changes the weights of"),
     ],
 )
 def test_components_that_cannot_go_together(components: Components, message: str) -> None:

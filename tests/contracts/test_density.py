@@ -27,6 +27,7 @@ from tests.contracts.test_methods import STEPS, train
 from tests.tiny import build, inputs, logits
 
 MASKABLE = [name for name in method_names() if get_method(name).info.maskable]
+GATED = ("serial_adapter", "parallel_adapter", "prefix")
 DENSITY = 0.3
 #: Sizes at which the tiny models' tensors are worth pruning.
 SIZES: dict[str, dict[str, Any]] = {
@@ -38,6 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
 CASES = [
     *((method, {}, "bert") for method in MASKABLE),
     *(("lora", {"variant": v}, "bert") for v in ("rslora", "dora")),
+    *((method, {"gate": "input"}, "bert") for method in GATED),
     *(("lora", {"init": i}, "bert") for i in ("gaussian", "pissa", "mica")),
     ("lora", {}, "llama"),
     ("lora", {"targets": "linear"}, "gpt2"),
@@ -102,7 +104,8 @@ def test_as_many_nonzeros_as_counted(
     assert sum(p.numel() for p in tensors.values()) == dense
     whole = sum(p.numel() for n, p in tensors.items() if any(u in n for u in info.unmasked))
     assert expected == whole + max(1, round(DENSITY * (dense - whole)))
-    assert bool(whole) == (method == "delora" or extra == {"variant": "dora"})
+    partly = extra in ({"variant": "dora"}, {"gate": "input"})
+    assert bool(whole) == (method == "delora" or partly)
     attachment.save(tmp_path / "before")
     train(attachment, family, STEPS)
     assert nonzeros(tensors) == expected

@@ -14,7 +14,7 @@ from autopeft.methods.registry import get_method, method_names
 from autopeft.models.spec import inspect_model
 from tests.contracts.test_methods import STEPS, state, train
 from tests.families import FURTHER
-from tests.tiny import ALL, build, inputs, logits
+from tests.tiny import ALL, build, data_of, inputs, logits
 
 COMPONENTS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora", "targets": "linear", "rank": 2},
@@ -29,11 +29,21 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     },
     "parallel_adapter": {"method": "parallel_adapter", "bottleneck": 4},
     "prefix": {"method": "prefix", "length": 3},
+    "gates": {
+        "components": [
+            {"method": "lora", "targets": "linear", "rank": 2},
+            {"method": "update_gate", "targets": "linear"},
+            {"method": "prefix", "length": 3, "gate": "input"},
+            {"method": "serial_adapter", "bottleneck": 3, "activation": "gelu", "gate": "input"},
+            {"method": "parallel_adapter", "bottleneck": 4, "gate": "input"},
+        ]
+    },
 }
 #: What a family's structure does not allow, with a word of the reason.
 REFUSED = {
-    ("prefix", "deberta-v2"): "does not go through transformers' interface",
-    ("prefix", "gemma2"): "does not go through transformers' interface",  # it caps the logits
+    (name, family): "does not go through transformers' interface"
+    for name in ("prefix", "gates")
+    for family in ("deberta-v2", "gemma2")  # which caps the logits
 }
 #: BART's decoder gets a mask of ones, which transformers drops once it has looked at it; on `meta`
 #: it cannot look.
@@ -52,6 +62,7 @@ def test_attached_counted_trained_and_detached(name: str, family: str) -> None:
     before, base, spec = state(model), logits(model, family), inspect_model(model)
     configuration = read_configuration(COMPONENTS[name], spec)
     context = AttachContext(spec=spec, total_steps=STEPS, seed=3)
+    methods = [get_method(component.method) for component in configuration.components]
     torch.manual_seed(3)
     attachment = attach(model, configuration, context)
     predicted = count_parameters(configuration, spec) + spec.head_params
@@ -63,7 +74,7 @@ def test_attached_counted_trained_and_detached(name: str, family: str) -> None:
     kept = saved_bytes(attachment.model.train(), 4, 10)
     assert kept <= saved_bytes(meta, 4, 10) <= UPPER_BOUND.get(family, 1.0) * kept
 
-    nearness = 1e-5 if get_method(name).info.starts_at_base else 0.5
+    nearness = 1e-5 if all(m.info.starts_at_base for m in methods) else 0.5
     assert torch.allclose(logits(attachment.model, family), base, atol=nearness)
     train(attachment, family, steps=2)
     assert not torch.allclose(logits(attachment.model, family), base, atol=1e-4)
@@ -79,7 +90,8 @@ def test_attached_counted_trained_and_detached(name: str, family: str) -> None:
 @pytest.mark.parametrize(("name", "family"), REFUSED)
 def test_refusals_say_why(name: str, family: str) -> None:
     spec = inspect_model(build(family, "meta"))
-    reason = refusal(get_method(name), spec)
+    method = "prefix" if name == "gates" else name
+    reason = refusal(get_method(method), spec)
     assert reason is not None
     assert REFUSED[name, family] in reason
     with pytest.raises(SpaceError, match="does not go through"):
@@ -91,7 +103,7 @@ def test_what_is_not_refused_can_be_counted_with_its_defaults(family: str) -> No
     spec = inspect_model(build(family, "meta"))
     for name in method_names():
         if refusal(get_method(name), spec) is None:
-            assert count_parameters(read_configuration({"method": name}, spec), spec) > 0
+            assert count_parameters(read_configuration(data_of(name), spec), spec) > 0
 
 
 @pytest.mark.parametrize(

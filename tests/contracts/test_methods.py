@@ -8,14 +8,16 @@ import torch
 from peft import PeftModel
 from torch import nn
 
+from autopeft.errors import SpaceError
 from autopeft.methods.compose import attach, count_parameters, read_configuration, refusal
+from autopeft.methods.composite import on_meta
 from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.load_adapter import load_adapter
 from autopeft.methods.method import AttachContext, Attachment
 from autopeft.methods.registry import get_method, method_names
 from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Configuration
-from tests.tiny import CONFIGS, build, inputs, logits
+from tests.tiny import CONFIGS, build, data_of, inputs, logits
 
 #: What a family's structure does not allow, with a word of the reason.
 REFUSED = {
@@ -34,7 +36,9 @@ LINEAR_ALONE = {
 }
 Choices = dict[str, str | int]
 VARIANTS: dict[str, list[Choices]] = {
-    "prefix": [{}, {"mlp_width": 32}],
+    "prefix": [{}, {"mlp_width": 32}, {"gate": "input"}],
+    "serial_adapter": [{}, {"gate": "input"}],
+    "parallel_adapter": [{}, {"gate": "input"}],
     "ssf": [{"part": part} for part in ("both", "scale", "shift")],
     "lora": [
         *({"variant": v} for v in ("plain", "rslora", "dora", "fa", "kasa", "velora")),
@@ -58,7 +62,7 @@ STEPS = 8
 
 
 def configured(method: str, extra: Choices, spec: ModelSpec) -> Configuration:
-    return read_configuration({"method": method, **extra, "layers": "last:1"}, spec)
+    return read_configuration(data_of(method, **extra, layers="last:1"), spec)
 
 
 def attached(method: str, extra: Choices, family: str) -> tuple[Attachment, ModelSpec]:
@@ -100,8 +104,8 @@ def test_counts_agree(method: str, extra: Choices, family: str) -> None:
     attachment = attach(model, configuration, context)
     assert sum(p.numel() for _, p in attachment.trainable()) == predicted + spec.head_params
     bare = build(family, "meta")
-    on_meta = get_method(method).on_meta(bare, configuration.components[0], context)
-    counted = sum(p.numel() for p in on_meta.parameters() if p.requires_grad)
+    meta = on_meta(bare, configuration.components, context)
+    counted = sum(p.numel() for p in meta.parameters() if p.requires_grad)
     assert counted == predicted + spec.head_params
 
 
@@ -217,6 +221,16 @@ def test_info_is_complete(method: str) -> None:
     assert 0 < info.default_learning_rate < 1
     assert set(info.default_targets) <= set(info.kinds)
     assert all(p.domain.contains(p.default) for p in info.parameters)
+
+
+def test_what_does_not_go_alone_is_refused_alone() -> None:
+    """So the suite has it beside a LoRA."""
+    spec = inspect_model(build("bert", "meta"))
+    others = [name for name in method_names() if not get_method(name).info.goes_alone]
+    assert others == ["update_gate"]
+    for method in others:
+        with pytest.raises(SpaceError, match=f"{method} goes around what another component does"):
+            read_configuration({"method": method}, spec)
 
 
 def test_parameters_grow_linearly_with_the_rank_and_add_up_over_layers() -> None:

@@ -4,11 +4,12 @@ import pytest
 
 from autopeft.cost.memory import estimate_memory, saved_bytes
 from autopeft.methods.compose import attach, count_parameters, read_configuration
+from autopeft.methods.composite import on_meta
 from autopeft.methods.method import AttachContext
-from autopeft.methods.registry import get_method, method_names
+from autopeft.methods.registry import method_names
 from autopeft.models.spec import inspect_model
 from tests.contracts.test_methods import CASES
-from tests.tiny import build
+from tests.tiny import build, data_of
 
 #: Where values decide what is kept, `meta` says at most how much.
 UPPER_BOUND = {"waveft": 1.2, "psoft": 1.02}
@@ -21,22 +22,21 @@ def test_meta_counts_what_a_real_forward_keeps(
 ) -> None:
     model = build(family)
     spec = inspect_model(model)
-    configuration = read_configuration({"method": method, **extra}, spec)
+    configuration = read_configuration(data_of(method, **extra), spec)
     context = AttachContext(spec=spec, total_steps=8, seed=0)
     real = attach(model, configuration, context).model.train()
-    on_meta = get_method(method).on_meta(
-        build(family, "meta"), configuration.components[0], context
-    )
+    bare = build(family, "meta").requires_grad_(requires_grad=False)
+    meta = on_meta(bare, configuration.components, context)
     expected = saved_bytes(real, 4, 10)
     assert expected > 0
     most = UPPER_BOUND.get(method, 1.0) * expected
-    assert expected <= saved_bytes(on_meta.train(), 4, 10) <= most
+    assert expected <= saved_bytes(meta.train(), 4, 10) <= most
 
 
 @pytest.mark.parametrize("method", method_names())
 def test_parts_add_up(method: str) -> None:
     spec = inspect_model(build("bert", "meta"))
-    configuration = read_configuration({"method": method}, spec)
+    configuration = read_configuration(data_of(method), spec)
     params = count_parameters(configuration, spec)
     memory = estimate_memory(
         configuration, spec, lambda: build("bert", "meta"), n_adapter_params=params, seq_length=8
