@@ -97,11 +97,12 @@ def test_saved_and_loaded(name: str, family: str, tmp_path: Path) -> None:
     assert torch.equal(logits(load_adapter(build(family), tmp_path), family), trained)
 
 
+@pytest.mark.parametrize("name", ["autopeft", "unipelt gated"])
 @pytest.mark.parametrize("family", CONFIGS)
-def test_gradient_checkpointing_changes_nothing(family: str) -> None:
+def test_gradient_checkpointing_changes_nothing(name: str, family: str) -> None:
     losses = []
     for checkpointing in (False, True):
-        attachment, _, _ = attached("autopeft", family)
+        attachment, _, _ = attached(name, family)
         base: Any = attachment.model
         if checkpointing:
             base.activation_checkpointing_enable()
@@ -117,7 +118,7 @@ def test_gradient_checkpointing_changes_nothing(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
-@pytest.mark.parametrize("name", ["autopeft", "unipelt", "prompts"])
+@pytest.mark.parametrize("name", ["autopeft", "unipelt", "unipelt gated", "prompts"])
 def test_compiled_blocks_compute_the_same(name: str, family: str) -> None:
     """Traced and differentiated by torch.compile; the code that it would write is left out."""
     attachment, _, _ = attached(name, family)
@@ -145,8 +146,9 @@ def test_compiled_blocks_compute_the_same(name: str, family: str) -> None:
         *("gemma3_text", "phi", "phi3"),
     ],
 )
-def test_padding_is_not_attended_to_beside_a_prefix(family: str) -> None:
-    attachment, _, _ = attached("mam", family)
+@pytest.mark.parametrize("name", ["mam", "unipelt gated"])
+def test_padding_is_not_attended_to_beside_a_prefix(name: str, family: str) -> None:
+    attachment, _, _ = attached(name, family)
     train(attachment, family, steps=3)
     batch = inputs(family)
     expected = logits(attachment.model, family)
