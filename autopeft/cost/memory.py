@@ -133,6 +133,8 @@ class _MetaForward(TorchFunctionMode):
         if func is torch.Tensor.__bool__ and args[0].is_meta:
             return False
         if func is torch.Tensor.__getitem__ and args[0].is_meta:
+            if _is_mask(args[1]) and args[0].requires_grad:
+                return _Masked.apply(args[0], args[1])  # type: ignore[no-untyped-call]  # torch's
             return func(args[0], _all_selected(args[1]))
         if func is nn.functional.scaled_dot_product_attention and args[0].is_meta:
             mask = kwargs.get("attn_mask")
@@ -148,13 +150,28 @@ class _MetaForward(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class _Masked(torch.autograd.Function):
+    """Selection by a mask that keeps what autograd keeps of it: the mask."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(mask)
+        return torch.empty_like(values)
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor) -> Any:
+        raise NotImplementedError("costs need no backward pass")
+
+
+def _is_mask(key: Any) -> bool:
+    return isinstance(key, torch.Tensor) and key.dtype == torch.bool and key.dim() == 1
+
+
 def _all_selected(key: Any) -> Any:
     """Return an index with boolean masks replaced by all places."""
     if isinstance(key, tuple):
         return tuple(_all_selected(part) for part in key)
-    if isinstance(key, torch.Tensor) and key.dtype == torch.bool and key.dim() == 1:
-        return torch.arange(len(key), device=key.device)
-    return key
+    return torch.arange(len(key), device=key.device) if _is_mask(key) else key
 
 
 def _forward(model: nn.Module, batch_size: int, seq_length: int) -> None:
