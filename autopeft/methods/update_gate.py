@@ -16,7 +16,8 @@ class UpdateGate(InsertedMethod):
     """y = f(x) + G(x) (g(x) - f(x)): f is the model's module, g what peft makes of it.
 
     With LoRA that is W x + G(x) s B A x. The original has G in the place of s: `alpha_over_rank`
-    1. The gate reads x, what enters the module.
+    1. The gate reads x, what enters the module. f runs twice, once of its own and once within g,
+    because peft does not give away what it adds.
     """
 
     info = MethodInfo(
