@@ -114,7 +114,8 @@ class Lora(LibraryMethod):
         return LoraAttachment(
             model,
             self.config(component, modules, context),
-            names if self.changes_base(component) else [],
+            names=names,
+            changes_base=self.changes_base(component),
             starts=starts,
             b_rate=float(component.param("b_rate_over_a")),
             a_seed=context.seed if component.param("variant") == "fa" else None,
