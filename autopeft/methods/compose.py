@@ -37,7 +37,8 @@ def refusal(method: PeftMethod, spec: ModelSpec, input_length: int = 0) -> str |
     candidates = [m for m in spec.modules if m.kind in info.kinds and m.type != "embedding"]
     if not candidates:
         return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"
-    if not any(m.type in info.module_types for m in candidates):
+    projections = [m for m in candidates if m.type in {"linear", "conv1d"}]
+    if projections and not any(m.type in info.module_types for m in projections):
         return (
             f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and peft "
             f"has {info.name} for Linear alone"

@@ -43,6 +43,7 @@ VARIANTS: dict[str, list[Choices]] = {
         *({"targets": WORDS, "variant": v} for v in ("plain", "rslora", "dora")),
         {"targets": WORDS, "init": "mica"},
     ],
+    "bitfit": [{}, {"targets": "linear+norm.all"}],
     **{name: [{}, {"targets": WORDS}] for name in ("hira", "oft", "tinylora")},
 }
 #: Choices that move the output although the method as such does not.
@@ -54,6 +55,7 @@ WITHOUT |= {
     for method in ("lora", "hira", "oft", "tinylora")
     for family in ("t5", "vit")  # whose decoder reads the same words; which has none
 }
+WITHOUT |= {("bitfit", "linear+norm.all", family) for family in NO_BIAS}
 
 CASES = [
     pytest.param(method, extra, family, id="-".join([method, *map(str, extra.values()), family]))
