@@ -92,7 +92,8 @@ class MethodInfo:
             weights are not of that kind, and a method with a density of its own needs no mask.
         unmasked: Parts of the names of tensors that no mask prunes, because zero is not nothing
             there.
-        converts_to_lora: Whether peft's `convert_to_lora` can make a LoRA of the trained adapter.
+        converts_to_lora: Whether peft's `convert_to_lora` can make a LoRA of the trained adapter;
+            of word embeddings it never can.
     """
 
     name: str

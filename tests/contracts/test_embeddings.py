@@ -203,6 +203,19 @@ def test_what_lora_does_on_embeddings(choice: dict[str, str], per_rank: int, mor
     assert sum(p.numel() for _, p in attachment.trainable()) == count + spec.head_params
 
 
+@pytest.mark.filterwarnings("ignore:Model with `tie_word_embeddings=True`")
+@pytest.mark.parametrize("family", ["gemma3_text", "gpt2"])  # a scale; transposed projections
+@pytest.mark.parametrize(
+    "choice", [{"variant": "dora"}, {"init": "mica"}, {"targets": f"{WORDS}+attn.qv"}], ids=str
+)
+def test_merged_output_equals_unmerged(choice: dict[str, str], family: str) -> None:
+    attachment, _, _ = attached("lora", family, **choice)
+    train(attachment, family)
+    trained = logits(attachment.model, family)
+    attachment.model.merge_adapter()
+    assert torch.allclose(logits(attachment.model, family), trained, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "choice",
     [
