@@ -10,6 +10,7 @@ from autopeft.errors import BudgetError, SpaceError
 from autopeft.methods.compose import (
     added_tokens,
     complete,
+    conflict,
     count_parameters,
     no_room,
     obstacle,
@@ -93,9 +94,7 @@ class CandidateSpace:
         key = tuple((name, value) for name, value in assignment.items() if name not in WITHOUT_COST)
         if key not in self._counts:
             configuration = self.configuration(assignment)
-            blocked = any(obstacle(c, self.spec) for c in configuration.components) or no_room(
-                added_tokens(configuration), self.spec, self._input_length
-            )
+            blocked = self._obstacle(configuration)
             count = None if blocked else count_parameters(configuration, self.spec)
             self._counts[key] = count
         return self._counts[key]
@@ -163,7 +162,11 @@ class CandidateSpace:
             default=None,
         )
         if best is None:
-            raise SpaceError(f"No point of the space '{self.space.name}' changes this model.")
+            reason = self._obstacle(self.configuration(next(self.corners(low=True))))
+            raise SpaceError(
+                f"No point of the space '{self.space.name}' goes on this model, the first because "
+                f"{reason}."
+            )
         count = self.adapter_params(best)
         assert count is not None
         if count > self.budget.limit:
@@ -200,6 +203,15 @@ class CandidateSpace:
         options = [_corner_coordinates(h, method, u) for h in self.space.hyperparameters]
         for combination in itertools.product(*options):
             yield self.space.decode([c for part in combination for c in part])
+
+    def _obstacle(self, configuration: Configuration) -> str | None:
+        """Return why a configuration cannot be attached, or `None` if it can."""
+        alone = (obstacle(component, self.spec) for component in configuration.components)
+        return (
+            next((problem for problem in alone if problem), None)
+            or conflict(configuration.components, self.spec)
+            or no_room(added_tokens(configuration), self.spec, self._input_length)
+        )
 
     def _sizes(self, assignment: Mapping[str, Value]) -> Iterator[int]:
         """Yield the columns of the point's sizes."""

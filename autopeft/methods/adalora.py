@@ -37,6 +37,8 @@ class AdaLora(LibraryMethod):
             float_parameter("density", 0.05, 1.0, 0.67, "share of the ranks left at the end"),
         ),
         mergeable=True,
+        # peft's rank allocation takes all tensors with "lora_A" in their names for its own.
+        not_beside=("lora", "delora", "glora", "gralora"),
     )
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:

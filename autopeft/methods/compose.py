@@ -138,8 +138,9 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
         problem = obstacle(component, spec)
         if problem:
             raise SpaceError(f"The configuration cannot be attached: {problem}.")
-    if len(configuration.components) > 1:
-        _check_together(configuration.components, spec)
+    problem = conflict(configuration.components, spec)
+    if problem:
+        raise SpaceError(f"The components cannot go together: {problem}.")
 
 
 def _check_component(component: Component) -> None:
@@ -166,21 +167,28 @@ def _check_component(component: Component) -> None:
         )
 
 
-def _check_together(components: Sequence[Component], spec: ModelSpec) -> None:
+def conflict(components: Sequence[Component], spec: ModelSpec) -> str | None:
+    """Return why components cannot go on one model together, or `None` if they can."""
+    if len(components) < 2:
+        return None
     changed: dict[str, list[str]] = {}
     for method, component in in_order(components):
         if method.info.family == "full":
-            raise SpaceError("Full fine-tuning leaves nothing to other components.")
+            return "full fine-tuning leaves nothing to other components"
+        other = next((c for c in components if c.method in method.info.not_beside), None)
+        if other is not None:
+            return f"{component.method} and {other.method} do not go on one model"
         own = isinstance(method, InsertedMethod)
         for module in method.info.select(component, spec):
             # Two of peft's methods cannot hold one module; ours go around whatever is there.
             others = changed.setdefault(module.name, [])
             if component.method in others or (others and not own):
-                raise SpaceError(
+                return (
                     f"{component.method} and {others[0]} both change '{module.name}': give them "
-                    "different targets or layers."
+                    "different targets or layers"
                 )
             others.append(component.method)
+    return None
 
 
 def read_configuration(data: Any, spec: ModelSpec) -> Configuration:

@@ -92,6 +92,7 @@ class MethodInfo:
             weights are not of that kind, and a method with a density of its own needs no mask.
         unmasked: Parts of the names of tensors that no mask prunes, because zero is not nothing
             there.
+        not_beside: Methods that cannot be attached to the same model, whatever their places.
         converts_to_lora: Whether peft's `convert_to_lora` can make a LoRA of the trained adapter;
             of word embeddings it never can.
     """
@@ -107,6 +108,7 @@ class MethodInfo:
     mergeable: bool
     maskable: bool = False
     unmasked: tuple[str, ...] = ()
+    not_beside: tuple[str, ...] = ()
     converts_to_lora: bool = False
     starts_at_base: bool = True
     target_choices: tuple[str, ...] = ("attn.qv", "attn", "mlp", "linear")

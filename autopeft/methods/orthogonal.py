@@ -3,7 +3,11 @@
 OFT (arXiv 2306.07280), BOFT (2311.06243), HRA (2405.17484), PSOFT (2505.11235), RoAd (2409.00119).
 """
 
+import torch
 from peft import BOFTConfig, HRAConfig, OFTConfig, PsoftConfig, RoadConfig
+from peft.tuners.psoft.layer import PsoftLayer
+from torch import nn
+from transformers import PreTrainedModel
 
 from autopeft.methods.library import (
     LibraryMethod,
@@ -133,6 +137,19 @@ class Psoft(LibraryMethod):
         return PsoftConfig(
             r=rank, psoft_alpha=rank, random_seed=context.seed, **common(modules, context)
         )
+
+    def on_meta(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> nn.Module:
+        attached = super().on_meta(model, component, context)
+        for module in attached.modules():
+            if isinstance(module, PsoftLayer):
+                for cache in (module._psoft_A_cache, module._psoft_B_cache):  # noqa: SLF001 - peft's
+                    # A decomposition's factors lie in memory as `meta` does not know; what peft
+                    # takes of them is a copy, and not a part of the whole.
+                    for name, factor in cache.items():  # type: ignore[no-untyped-call]  # peft's
+                        cache[name] = torch.empty_like(factor)
+        return attached
 
 
 class Road(PerModuleMethod):

@@ -202,3 +202,37 @@ def test_the_smallest_point_has_the_smallest_density_below_a_mask() -> None:
 def test_values_that_no_method_takes_are_found_before_a_trial(more: str, message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         dense(more)
+
+
+def test_components_that_do_not_go_together_are_never_proposed() -> None:
+    text = """
+schema_version: 1
+name: two
+components: [lora, loha]
+hyperparameters:
+  lora_targets: {sets: lora.targets, type: choice, choices: [attn.qv]}
+  loha_targets: {sets: loha.targets, type: choice, choices: [attn.qv, mlp]}
+"""
+    budget = ParamBudget(text="100k", limit=100_000)
+    both = CandidateSpace(space_of(text, SPEC.n_layers), SPEC, budget)
+    together = {"lora_targets": "attn.qv", "loha_targets": "attn.qv"}
+    assert not both.fits(together)
+    assert both.fits({**together, "loha_targets": "mlp"})
+    with pytest.raises(SpaceError, match=r"No point .* goes on this model.* both change"):
+        CandidateSpace(space_of(text.replace(", mlp", ""), SPEC.n_layers), SPEC, budget)
+
+
+def test_trained_tokens_need_room_beside_the_input() -> None:
+    budget = ParamBudget(text="100k", limit=100_000)
+    longest = SPEC.max_length
+    assert longest is not None
+    tight = CandidateSpace(space_of("adapters"), SPEC, budget, input_length=longest - 4)
+    lengths = set()
+    for u in np.random.default_rng(0).random((400, tight.space.dimension)):
+        point = tight.at([float(x) for x in u])
+        if point is not None and point["method"] == "prompt_tuning":
+            lengths.add(point["prompt_tuning_length"])
+    assert lengths == {1, 2, 3, 4}
+    full = CandidateSpace(space_of("adapters"), SPEC, budget, input_length=longest)
+    assert set(full.refused) == {"prompt_tuning", "p_tuning"}
+    assert "leaves no room" in full.refused["p_tuning"]

@@ -10,9 +10,6 @@ from autopeft.models.spec import inspect_model
 from tests.contracts.test_methods import CASES
 from tests.tiny import build
 
-#: Where values decide what is kept, `meta` says at most how much.
-UPPER_BOUND = {"waveft": 1.2, "psoft": 1.02}
-
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
 @pytest.mark.parametrize(("method", "extra", "family"), CASES)
@@ -29,8 +26,7 @@ def test_meta_counts_what_a_real_forward_keeps(
     )
     expected = saved_bytes(real, 4, 10)
     assert expected > 0
-    most = UPPER_BOUND.get(method, 1.0) * expected
-    assert expected <= saved_bytes(on_meta.train(), 4, 10) <= most
+    assert saved_bytes(on_meta.train(), 4, 10) == expected
 
 
 @pytest.mark.parametrize("method", method_names())

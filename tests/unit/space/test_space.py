@@ -1,8 +1,10 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autopeft.errors import SpaceError, UnknownNameError
@@ -57,6 +59,7 @@ def test_the_ends_of_the_cube_are_the_ends_of_the_domain(h: FloatRange) -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
+@settings(max_examples=500)
 @given(data=st.data())
 def test_points_survive_encoding(name: str, data: st.DataObject) -> None:
     space = SPACES[name]
@@ -66,12 +69,15 @@ def test_points_survive_encoding(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
+@settings(max_examples=500)
 @given(data=st.data())
-def test_configurations_survive_json(name: str, data: st.DataObject) -> None:
+def test_configurations_survive_json_and_yaml(name: str, data: st.DataObject) -> None:
     space = SPACES[name]
     point = space.decode(data.draw(units(space.dimension)))
     made = space.configuration(point, catalogue(), {"batch_size": 8})
-    assert Configuration.from_dict(made.to_dict()) == made
+    plain = made.to_dict()
+    assert Configuration.from_dict(json.loads(json.dumps(plain))) == made
+    assert Configuration.from_dict(yaml.safe_load(yaml.safe_dump(plain))) == made
     assert made.training.batch_size == 8
     if not space.components:
         assert made.method in space.methods

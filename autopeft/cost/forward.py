@@ -1,0 +1,132 @@
+"""One forward on the `meta` device that does what one on a real device does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+
+class MetaForward(TorchFunctionMode):
+    """Lets a forward on `meta` keep what one on a CPU would keep.
+
+    Checks of values (for infinities, say) pass and boolean masks select everything, because
+    `meta` has no values. Attention goes to the fused kernel that a CPU would take.
+
+    A CPU takes it where attention has no dropout: it keeps queries, keys, values and outputs but
+    not the attention weights. `meta` alone would always take the unfused form. A GPU fuses
+    attention with dropout too, so for it the prediction is an upper bound.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.Tensor.__bool__ and args[0].is_meta:
+            return False
+        if func is torch.Tensor.__getitem__ and args[0].is_meta:
+            if _is_mask(args[1]) and args[0].requires_grad:
+                return _Masked.apply(args[0], args[1])  # type: ignore[no-untyped-call]  # torch's
+            return func(args[0], _all_selected(args[1]))
+        if func is nn.functional.scaled_dot_product_attention and args[0].is_meta:
+            mask = kwargs.get("attn_mask")
+            heads = {tensor.shape[1] for tensor in args[:3]}  # Falcon's keys have one for all
+            unfused = kwargs.get("dropout_p", 0.0) > 0 or kwargs.get("enable_gqa", False)
+            if len(heads) == 1 and not unfused and not (mask is not None and mask.requires_grad):
+                if mask is not None and mask.dtype == torch.bool:
+                    mask = torch.empty_like(mask, dtype=args[0].dtype)
+                fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
+                causal = kwargs.get("is_causal", False)
+                scale = kwargs.get("scale")
+                return fused(*args, 0.0, causal, attn_mask=mask, scale=scale)[0]
+        return func(*args, **kwargs)
+
+
+class _Masked(torch.autograd.Function):
+    """Selection by a mask that keeps what autograd keeps of it: the mask."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(mask)
+        return torch.empty_like(values)
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: torch.Tensor) -> Any:
+        return torch.empty_like(gradients[0]), None
+
+
+def _is_mask(key: Any) -> bool:
+    return isinstance(key, torch.Tensor) and key.dtype == torch.bool and key.dim() == 1
+
+
+def _all_selected(key: Any) -> Any:
+    """Return an index with boolean masks replaced by all places."""
+    if isinstance(key, tuple):
+        return tuple(_all_selected(part) for part in key)
+    return torch.arange(len(key), device=key.device) if _is_mask(key) else key
+
+
+def forward(model: nn.Module, batch_size: int, seq_length: int) -> torch.Tensor:
+    """Run one training forward on inputs of these shapes and return what to differentiate.
+
+    Args:
+        model: A transformers model, plain or with an adapter, on any device.
+        batch_size: Rows of the batch.
+        seq_length: Tokens of every row; a model of images has its own size.
+
+    Returns:
+        A scalar: the loss, or for an encoder-decoder the sum of its last states. Heads of
+        encoder-decoders look for end tokens in the values, so that they are left out; they are
+        small.
+    """
+    with MetaForward():
+        return _scalar(model, batch_size, seq_length)
+
+
+def _scalar(model: nn.Module, batch_size: int, seq_length: int) -> torch.Tensor:
+    device = next(model.parameters()).device
+    config: Any = model.config
+    if model.main_input_name == "pixel_values":
+        inputs = _images(config, batch_size, device)
+    else:
+        inputs = _tokens(batch_size, seq_length, device)
+    if getattr(config, "is_encoder_decoder", False):
+        backbone = getattr(_unwrapped(model), str(model.base_model_prefix))
+        output = backbone(**inputs, decoder_input_ids=inputs["input_ids"])
+        states: torch.Tensor = output.last_hidden_state
+        return states.sum()
+    regression = config.problem_type == "regression"
+    dtype = torch.float32 if regression else torch.long
+    labels = torch.zeros((batch_size,), dtype=dtype, device=device)
+    loss: torch.Tensor = model(**inputs, labels=labels).loss
+    return loss
+
+
+def _tokens(batch_size: int, seq_length: int, device: torch.device) -> dict[str, torch.Tensor]:
+    shape = (batch_size, seq_length)
+    mask = torch.ones(shape, dtype=torch.long, device=device)
+    # A padded token, as most batches have one: without any, transformers makes no mask. On `meta`
+    # it cannot look, and always makes one.
+    mask[:, -1] = 0
+    input_ids = torch.zeros(shape, dtype=torch.long, device=device)
+    return {"input_ids": input_ids, "attention_mask": mask}
+
+
+def _images(config: Any, batch_size: int, device: torch.device) -> dict[str, torch.Tensor]:
+    size = config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = (batch_size, config.num_channels, height, width)
+    return {"pixel_values": torch.zeros(shape, device=device)}
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    if isinstance(model, PeftModel):
+        inner: nn.Module = model.get_base_model()
+        return inner
+    return model
