@@ -13,7 +13,7 @@ from transformers import (
 
 from autopeft.methods.registry import get_method
 from autopeft.models.loading import random_model
-from tests.families import CONFIGS, FURTHER, STRUCTURE, bert_config
+from tests.families import CONFIGS, FURTHER, STRUCTURE
 
 VOCABULARY = [f"word{i}" for i in range(60)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -69,12 +69,20 @@ def data_of(method: str, **extra: Any) -> dict[str, Any]:
 
 def save_tiny_bert(folder: Path) -> Path:
     """Write a random BERT and a tokenizer of whole words; return the folder."""
+    return save_tiny("bert", folder)
+
+
+def save_tiny(family: str, folder: Path) -> Path:
+    """Write a random model of a family and a tokenizer of whole words; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(SPECIAL + VOCABULARY) + "\n")
     tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
     torch.manual_seed(0)
-    config = bert_config(n_labels=2)
+    config: Any = ALL[family]()
+    config.num_labels = 2
     config.vocab_size = len(SPECIAL) + len(VOCABULARY)
+    if family != "bert":  # which reads no end of a text
+        config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.sep_token_id
     model = AutoModelForSequenceClassification.from_config(config)
     model.base_model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from autopeft.cost.cost import CostModel
 from autopeft.errors import SpaceError
 from autopeft.methods.compose import obstacle, read_configuration, refusal
 from autopeft.methods.method import MethodParameter, PeftMethod
@@ -28,48 +27,6 @@ def spec_of(model: str, n_labels: int = 2) -> ModelSpec:
         AutopeftError: If there is no such model, or its config cannot be had.
     """
     return inspect_model(meta_model(load_config(resolve_model(model), n_labels)))
-
-
-def estimate(
-    model: str, file: Path, *, n_labels: int, seq_length: int, batch_size: int | None
-) -> dict[str, Any]:
-    """Return the exact parameters and the predicted memory of a configuration.
-
-    Args:
-        model: Name of the model; no weights are read.
-        file: Configuration in YAML or JSON, or `preset:NAME`.
-        n_labels: Number of classes of the head.
-        seq_length: Longest input in tokens; a model of images has its own size.
-        batch_size: Examples a step; `None` takes the configuration's.
-
-    Raises:
-        AutopeftError: If the model or the configuration cannot be used.
-    """
-    config = load_config(resolve_model(model), n_labels)
-    spec = inspect_model(meta_model(config))
-    training = {} if batch_size is None else {"batch_size": batch_size}
-    configuration = configuration_of(str(file), spec, training)
-    length = min(seq_length, spec.max_length or seq_length)
-    costs = CostModel(spec, lambda: meta_model(config), length)
-    cost, memory = costs.cost(configuration), costs.memory(configuration)
-    return {
-        "model": model,
-        "configuration": configuration.to_dict(),
-        "adapter_params": cost.adapter_params,
-        "share_of_base_percent": round(100 * cost.adapter_params / cost.base_params, 6),
-        "head_params": cost.head_params,
-        "base_params": cost.base_params,
-        "peak_memory_bytes": cost.peak_memory_bytes,
-        "memory_parts": {
-            "weights": memory.weights,
-            "gradients": memory.gradients,
-            "optimizer": memory.optimizer,
-            "activations": memory.activations,
-        },
-        "batch_size": configuration.training.batch_size,
-        "seq_length": length if spec.reads == "tokens" else None,
-        "notes": list(spec.notes),
-    }
 
 
 def configuration_of(

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from autopeft.api.catalogue import estimate, method_rows, spec_of
+from autopeft.api.catalogue import method_rows, spec_of
+from autopeft.api.estimate import estimate
 from autopeft.api.plan import describe_plan
 from autopeft.api.problem import resolve
 from autopeft.api.request import SearchRequest
@@ -28,12 +29,9 @@ def methods_command(model: str | None, output: str) -> None:
     print_notes(spec.notes if spec else ())
 
 
-def estimate_command(
-    model: str, config: Path, shape: tuple[int, int, int | None], output: str
-) -> None:
+def estimate_command(model: str, config: Path, settings: dict[str, Any], output: str) -> None:
     """Print what a configuration costs."""
-    n_labels, seq_length, batch = shape
-    result = estimate(model, config, n_labels=n_labels, seq_length=seq_length, batch_size=batch)
+    result = estimate(model, config, **settings)
     flat = {k: v for k, v in result.items() if not isinstance(v, dict | list)}
     flat.update({f"memory_{name}": value for name, value in result["memory_parts"].items()})
     if output == "table":

@@ -120,22 +120,32 @@ def methods(
 
 
 @app.command()
-def estimate(
+def estimate(  # noqa: PLR0913, PLR0917 - each is an option
     config: Annotated[
-        Path, typer.Option(help="Configuration in YAML or JSON, or preset:mam and the like.")
+        Path,
+        typer.Option(
+            help="Configuration in YAML or JSON, preset:mam and the like, or peft's "
+            "adapter_config.json."
+        ),
     ],
-    model: Annotated[str, typer.Option(help="minilm, a folder or a Hub id.")] = "minilm",
+    model: Annotated[
+        str, typer.Option(help="minilm, a folder, a config.json or a Hub id.")
+    ] = "minilm",
     num_labels: Annotated[int, typer.Option(min=1, help="Classes of the task head.")] = 2,
     seq_len: Annotated[int, typer.Option(min=1, help="Longest input in tokens.")] = 128,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Examples a step. Default: the configuration's.")
     ] = None,
+    gpu_memory: Annotated[
+        str | None, typer.Option(help="Say whether 24GiB suffice, and for how large a batch.")
+    ] = None,
     output: Format = "table",
 ) -> None:
-    """Count the parameters of a configuration exactly, and predict its training memory."""
+    """Count parameters and operations of a configuration exactly; predict its training memory."""
     from autopeft.cli.inspect import estimate_command
 
-    estimate_command(model, config, (num_labels, seq_len, batch), output)
+    settings = {"n_labels": num_labels, "seq_length": seq_len, "batch_size": batch}
+    estimate_command(model, config, {**settings, "device_memory": gpu_memory}, output)
 
 
 space_app = typer.Typer(name="space", help="Look at search spaces.", no_args_is_help=True)

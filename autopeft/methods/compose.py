@@ -33,10 +33,12 @@ def refusal(method: PeftMethod, spec: ModelSpec, input_length: int = 0) -> str |
         return no_room(1, spec, input_length)
     if "backbone" in info.kinds:
         return method.obstacle(component, spec)
-    candidates = [m for m in spec.modules if m.kind in info.kinds]
+    # Word embeddings are nobody's usual target.
+    candidates = [m for m in spec.modules if m.kind in info.kinds and m.type != "embedding"]
     if not candidates:
         return f"{spec.family} has no module that {info.name} changes ({', '.join(info.kinds)})"
-    if not any(m.type in info.module_types for m in candidates):
+    projections = [m for m in candidates if m.type in {"linear", "conv1d"}]
+    if projections and not any(m.type in info.module_types for m in projections):
         return (
             f"{spec.family}'s projections are Conv1D modules (transposed linear ones), and peft "
             f"has {info.name} for Linear alone"
@@ -72,10 +74,16 @@ def _default(method: PeftMethod, spec: ModelSpec) -> Component:
 def obstacle(component: Component, spec: ModelSpec) -> str | None:
     """Return why a component cannot be attached to a model, or `None` if it can."""
     method = get_method(component.method)
-    if "backbone" not in method.info.kinds and not method.info.select(component, spec):
+    modules = method.info.select(component, spec)
+    if "backbone" not in method.info.kinds and not modules:
         return (
             f"{component.method} finds none of {', '.join(component.targets)} in the layers "
             f"{', '.join(map(str, component.layers))} of {spec.family}"
+        )
+    if any(m.type == "embedding" and m.shared_by for m in modules):
+        return (
+            f"{spec.family} reads one matrix of word embeddings through several modules: peft "
+            "would train an adapter for each of them and merge all of these into the one matrix"
         )
     return method.obstacle(component, spec)
 

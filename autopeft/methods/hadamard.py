@@ -2,9 +2,9 @@
 
 from peft import HiraConfig, LoHaConfig
 
-from autopeft.methods.library import PerModuleMethod, common, transposed
+from autopeft.methods.library import PerModuleMethod, common, refuse_scaled, transposed
 from autopeft.methods.method import AttachContext, MethodInfo, float_parameter, int_parameter
-from autopeft.models.spec import ModuleSpec
+from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
 
@@ -50,12 +50,15 @@ class HiRA(PerModuleMethod):
         about="Element-wise product of the frozen matrix with a low-rank one: a full-rank update.",
         default_learning_rate=3e-3,
         default_targets=GROUPS["attn.qv"],
-        kinds=GROUPS["linear"],
-        module_types=("linear", "conv1d"),
+        kinds=(*GROUPS["linear"], "embed.tokens"),
+        module_types=("linear", "conv1d", "embedding"),
         parameters=(int_parameter("rank", 1, 256, 16, "inner size r", log=True),),
         mergeable=True,
         maskable=True,
     )
+
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:
+        return refuse_scaled("hira", self.info.select(component, spec), spec)
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:
         return int(component.param("rank")) * (module.in_features + module.out_features)

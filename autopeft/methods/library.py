@@ -68,6 +68,16 @@ def transposed(modules: list[ModuleSpec]) -> dict[str, Any]:
     return {"fan_in_fan_out": any(module.type == "conv1d" for module in modules)}
 
 
+def refuse_scaled(method: str, modules: list[ModuleSpec], spec: ModelSpec) -> str | None:
+    """Return why peft's module cannot stand for one that multiplies its output, if one does."""
+    if any(module.scaled for module in modules):
+        return (
+            f"{spec.family} multiplies its word embeddings by a constant, which peft's {method} "
+            "leaves out of what it adds"
+        )
+    return None
+
+
 def largest_divisor(sizes: Iterable[int], most: int) -> int:
     """Return the largest number up to `most` that divides all sizes.
 

@@ -35,6 +35,9 @@ _INITS: dict[str, Any] = {
 }
 #: Their factors are parts of W's own, so no rank can be larger than W's.
 _PARTS_OF_W = {"pissa", "olora", "mica"}
+#: What peft does on embeddings. The other variants it refuses, the other starts it passes over;
+#: what LoRA-FA freezes is zero there.
+_ON_EMBEDDINGS = {"plain", "rslora", "dora", "default", "gaussian", "mica"}
 _VARIANTS = ("plain", "rslora", "dora", "fa", "kasa", "velora")
 
 
@@ -46,6 +49,10 @@ class Lora(LibraryMethod):
     that the inputs of the modules need not be kept; KaSA (2412.06071) drops the r smallest singular
     values of W and trains W' = W + s B diag(d) A; VeLoRA (2405.17991) keeps a projection of the
     inputs instead of the inputs. LoRA+ (2402.12354) trains B faster than A.
+
+    Of word embeddings W^T is the matrix: n is the vocabulary, m the width, r (n + m) what trains.
+    There A starts at zero and B at random, which is cheaper to look up, so neither is faster than
+    the other; and the input is a number of a word, which no dropout changes.
     """
 
     info = MethodInfo(
@@ -54,8 +61,8 @@ class Lora(LibraryMethod):
         about="Low-rank update B A beside a frozen matrix.",
         default_learning_rate=1e-3,
         default_targets=("attn.q", "attn.v", "attn.qkv"),
-        kinds=GROUPS["linear"],
-        module_types=("linear", "conv1d"),
+        kinds=(*GROUPS["linear"], "embed.tokens"),
+        module_types=("linear", "conv1d", "embedding"),
         parameters=(
             int_parameter("rank", 1, 256, 8, "inner size r of the update", log=True),
             choice_parameter("variant", _VARIANTS, "plain", "scaling and form"),
@@ -80,6 +87,9 @@ class Lora(LibraryMethod):
         if variant == "kasa" and init not in {"default", "gaussian", "eva"}:
             return f"lora's variant 'kasa' needs a B of zeros, which init '{init}' does not give"
         modules = self.info.select(component, spec)
+        if any(m.type == "embedding" for m in modules) and not {variant, init} <= _ON_EMBEDDINGS:
+            what = f"init '{init}'" if variant in _ON_EMBEDDINGS else f"variant '{variant}'"
+            return f"lora's {what} is not for word embeddings: peft has it for projections alone"
         if any(m.type == "conv1d" for m in modules) and (init == "olora" or variant == "kasa"):
             what = "init 'olora'" if init == "olora" else "variant 'kasa'"
             return (
@@ -114,7 +124,8 @@ class Lora(LibraryMethod):
         return LoraAttachment(
             model,
             self.config(component, modules, context),
-            names if self.changes_base(component) else [],
+            names=names,
+            changes_base=self.changes_base(component),
             starts=starts,
             b_rate=float(component.param("b_rate_over_a")),
             a_seed=context.seed if component.param("variant") == "fa" else None,

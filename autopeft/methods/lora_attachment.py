@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -18,12 +17,13 @@ MOST_ROWS = 4096
 class LoraAttachment(PeftAttachment):
     """LoRA on a model, with its frozen factor, its start, its rates and its penalty."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the variants and starts ask
         self,
         model: PreTrainedModel,
         config: LoraConfig,
-        keep: Sequence[str],
         *,
+        names: Sequence[str],
+        changes_base: bool,
         starts: Mapping[str, torch.Tensor],
         b_rate: float,
         a_seed: int | None,
@@ -33,18 +33,16 @@ class LoraAttachment(PeftAttachment):
         Args:
             model: The base model, frozen.
             config: The library's config.
-            keep: Names of modules whose weights the attachment changes, to be put back.
+            names: The modules that get a LoRA. The config does not say: of twenty modules and
+                more peft keeps the shortest ends of the names.
+            changes_base: Whether their weights change too and are to be put back.
             starts: First rows of A by module (EVA).
             b_rate: Learning rate of B by that of A (LoRA+).
             a_seed: If given, A is drawn from this seed and frozen (LoRA-FA).
         """
-        super().__init__(model, config, keep)
-        own = set(config.target_modules or ())
-        layers: dict[str, Any] = {  # torch types what modules hold loosely
-            name: module
-            for name, module in model.named_modules()
-            if isinstance(module, LoraLayer) and name in own
-        }
+        super().__init__(model, config, names if changes_base else [])
+        # torch types what modules hold loosely
+        layers: dict[str, Any] = {name: model.get_submodule(name) for name in names}
         for name, rows in starts.items():
             layers[name].lora_A["default"].weight.data[: len(rows)] = rows
         if a_seed is not None:

@@ -93,7 +93,8 @@ class MethodInfo:
         unmasked: Parts of the names of tensors that no mask prunes, because zero is not nothing
             there.
         not_beside: Methods that cannot be attached to the same model, whatever their places.
-        converts_to_lora: Whether peft's `convert_to_lora` can make a LoRA of the trained adapter.
+        converts_to_lora: Whether peft's `convert_to_lora` can make a LoRA of the trained adapter;
+            of word embeddings it never can.
         goes_alone: Whether it changes a model by itself, rather than what a component of peft
             does to the same modules.
     """

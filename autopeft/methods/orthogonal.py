@@ -13,7 +13,6 @@ from autopeft.methods.library import (
     LibraryMethod,
     PerModuleMethod,
     common,
-    inputs,
     largest_divisor,
     widths,
 )
@@ -24,7 +23,10 @@ from autopeft.space.targets import GROUPS
 
 
 class Oft(LibraryMethod):
-    """W' = W R with R block-diagonal and orthogonal, from the Cayley transform of skew blocks."""
+    """W' = W R with R block-diagonal and orthogonal, from the Cayley transform of skew blocks.
+
+    Of word embeddings the rows are rotated, one for each word.
+    """
 
     info = MethodInfo(
         name="oft",
@@ -32,8 +34,8 @@ class Oft(LibraryMethod):
         about="Rotates blocks of the input of a frozen matrix.",
         default_learning_rate=3e-3,
         default_targets=GROUPS["attn.qv"],
-        kinds=GROUPS["linear"],
-        module_types=("linear",),
+        kinds=(*GROUPS["linear"], "embed.tokens"),
+        module_types=("linear", "embedding"),
         parameters=(int_parameter("block_size", 2, 256, 16, "largest block", log=True),),
         mergeable=True,
     )
@@ -41,7 +43,7 @@ class Oft(LibraryMethod):
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         modules = self.info.select(component, spec)
         block = _block(component, modules)
-        return sum(n // block * block * (block - 1) // 2 for n in inputs(modules))
+        return sum(n // block * block * (block - 1) // 2 for n in _rotated(modules))
 
     def config(
         self, component: Component, modules: list[ModuleSpec], context: AttachContext
@@ -184,7 +186,12 @@ class Road(PerModuleMethod):
 
 
 def _block(component: Component, modules: list[ModuleSpec]) -> int:
-    return largest_divisor(inputs(modules), int(component.param("block_size"))) if modules else 1
+    return largest_divisor(_rotated(modules), int(component.param("block_size"))) if modules else 1
+
+
+def _rotated(modules: list[ModuleSpec]) -> list[int]:
+    """Return the widths of what is rotated: inputs, and what embeddings look up."""
+    return [m.out_features if m.type == "embedding" else m.in_features for m in modules]
 
 
 def _rank(component: Component, modules: list[ModuleSpec]) -> int:

@@ -82,7 +82,11 @@ class PeftAttachment(Attachment):
 
     def save(self, folder: Path) -> None:
         _keep_a_rank(self._peft_model.active_peft_config)
-        self._peft_model.save_pretrained(str(folder), safe_serialization=True)
+        # Left to itself peft adds the whole embedding matrix where it takes the embeddings for a
+        # target or the vocabulary for a new one. Here the base's matrix never changes.
+        self._peft_model.save_pretrained(
+            str(folder), safe_serialization=True, save_embedding_layers=False
+        )
         # peft drops a model card with empty sections; ours is written at export.
         (folder / "README.md").unlink(missing_ok=True)
 

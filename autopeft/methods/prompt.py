@@ -56,7 +56,7 @@ class PromptTuning(InsertedMethod):
 
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
         words: Any = model.get_input_embeddings()
-        chosen = torch.randint(words.num_embeddings, (int(component.param("length")),))
+        chosen = torch.randint(len(words.weight), (int(component.param("length")),))
         prompt = Prompt(words.weight.detach()[chosen.to(words.weight.device)].clone())
         return PromptInsertion(model, prompt, spec)
 

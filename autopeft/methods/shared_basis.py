@@ -20,6 +20,7 @@ from autopeft.methods.library import (
     PerModuleMethod,
     common,
     largest_divisor,
+    refuse_scaled,
     transposed,
     widths,
 )
@@ -229,8 +230,8 @@ class TinyLora(PerModuleMethod):
         about="A handful of numbers a module over its principal directions.",
         default_learning_rate=1e-2,
         default_targets=GROUPS["attn.qv"],
-        kinds=GROUPS["linear"],
-        module_types=("linear", "conv1d"),
+        kinds=(*GROUPS["linear"], "embed.tokens"),
+        module_types=("linear", "conv1d", "embedding"),
         parameters=(
             int_parameter("numbers", 1, 1024, 64, "trained numbers a module", log=True),
             int_parameter("rank", 1, 16, 2, "principal directions r", log=True),
@@ -239,6 +240,9 @@ class TinyLora(PerModuleMethod):
         maskable=True,
         converts_to_lora=True,
     )
+
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:
+        return refuse_scaled("tinylora", self.info.select(component, spec), spec)
 
     def count_module(self, component: Component, module: ModuleSpec) -> int:  # noqa: ARG002 - alike
         return int(component.param("numbers"))

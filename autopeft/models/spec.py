@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from autopeft.errors import ModelError
 from autopeft.models.architectures import KNOWN, layer_path, linear_kind, norm_kind
 
-ModuleType = Literal["linear", "conv1d", "norm"]
+ModuleType = Literal["linear", "conv1d", "norm", "embedding"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +23,12 @@ class ModuleSpec:
         kind: Module kind of `space.targets.KINDS`.
         layer: Number of its layer from 0, the decoder's after the encoder's; `None` outside the
             layers.
-        type: `linear`, `conv1d` (GPT-2's transposed linear) or `norm`.
-        in_features: Width of the input.
+        type: `linear`, `conv1d` (GPT-2's transposed linear), `norm` or `embedding`.
+        in_features: Width of the input; of an embedding the vocabulary.
         out_features: Width of the output.
         has_bias: Whether it has a bias.
+        scaled: Whether it multiplies what it has looked up by a constant (Gemma's embeddings).
+        shared_by: Paths of other modules with the same weight (T5's embeddings).
     """
 
     name: str
@@ -36,6 +38,8 @@ class ModuleSpec:
     in_features: int
     out_features: int
     has_bias: bool
+    scaled: bool = False
+    shared_by: tuple[str, ...] = ()
 
     @property
     def n_parameters(self) -> int:
@@ -101,18 +105,19 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
     backbone = getattr(model, prefix, None)
     if backbone is None or backbone is model:
         raise ModelError(f"The model {type(model).__name__} has no separate backbone to adapt.")
-    modules = tuple(_module_specs(backbone, prefix))
+    inputs = model.get_input_embeddings()
+    words = inputs if isinstance(inputs, nn.Embedding) else None  # else patches of an image
+    modules = tuple(_module_specs(backbone, prefix, words))
     layers = {m.layer for m in modules if m.layer is not None}
     if not layers:
         raise ModelError(f"No numbered layers were found in {type(model).__name__}.")
     head = tuple(n for n, child in model.named_children() if n != prefix and _n_params(child))
     base_params = _n_params(backbone)
     family = str(config.model_type)
-    words = model.get_input_embeddings()
     return ModelSpec(
         family=family,
         hidden_size=int(config.hidden_size),
-        embedding_size=words.embedding_dim if isinstance(words, nn.Embedding) else None,
+        embedding_size=None if words is None else words.embedding_dim,
         n_layers=max(layers) + 1,
         modules=modules,
         head_modules=head,
@@ -148,7 +153,9 @@ def _guess(family: str, prefix: str, modules: Iterable[ModuleSpec]) -> str:
     )
 
 
-def _module_specs(backbone: nn.Module, prefix: str) -> Iterator[ModuleSpec]:
+def _module_specs(
+    backbone: nn.Module, prefix: str, words: nn.Embedding | None
+) -> Iterator[ModuleSpec]:
     names = [name for name, _ in backbone.named_modules()]
     layers = [path for name in names if (path := layer_path(name)) is not None]
     numbers = {path: number for number, path in enumerate(dict.fromkeys(layers))}
@@ -157,7 +164,10 @@ def _module_specs(backbone: nn.Module, prefix: str) -> Iterator[ModuleSpec]:
         path = layer_path(name)
         layer = None if path is None else numbers[path]
         path_in_model = f"{prefix}.{name}"
-        if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
+        if module is words:
+            others = [n for n in _with_weight(backbone, words.weight) if n != name]
+            yield _embedding_spec(path_in_model, words, tuple(f"{prefix}.{n}" for n in others))
+        elif isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
             if layer is not None:  # poolers, token projections: outside the layers, never adapted
                 yield _linear_spec(path_in_model, linear_kind(name), module, layer)
         elif _is_norm(module):
@@ -165,6 +175,25 @@ def _module_specs(backbone: nn.Module, prefix: str) -> Iterator[ModuleSpec]:
                 name, in_layer=layer is not None, feedforward_has_own=path in with_own_norms
             )
             yield _norm_spec(path_in_model, kind, module, layer)
+
+
+def _with_weight(backbone: nn.Module, weight: nn.Parameter) -> list[str]:
+    parameters = backbone.named_parameters(remove_duplicate=False)
+    return [name.removesuffix(".weight") for name, parameter in parameters if parameter is weight]
+
+
+def _embedding_spec(path: str, module: nn.Embedding, shared_by: tuple[str, ...]) -> ModuleSpec:
+    return ModuleSpec(
+        name=path,
+        kind="embed.tokens",
+        layer=None,
+        type="embedding",
+        in_features=module.num_embeddings,
+        out_features=module.embedding_dim,
+        has_bias=False,
+        scaled=type(module) is not nn.Embedding,
+        shared_by=shared_by,
+    )
 
 
 def _linear_spec(path: str, kind: str, module: nn.Module, layer: int) -> ModuleSpec:

@@ -8,6 +8,7 @@ from autopeft.errors import SpaceError
 #: which a forward pass meets them.
 KINDS = (
     "backbone",
+    "embed.tokens",
     "norm.embed",
     "norm.attn",
     "attn.q",
@@ -27,6 +28,7 @@ KINDS = (
 
 #: Names for several kinds at once. `attn.qkv` and `mlp.gate_up` are fused projections: a model has
 #: either them or the separate ones, so a group names both and a model takes those that it has.
+#: The embeddings are in no group: what is right for a projection seldom is for a whole vocabulary.
 GROUPS: dict[str, tuple[str, ...]] = {
     "attn.qv": ("attn.q", "attn.v", "attn.qkv"),
     "attn.kv": ("attn.k", "attn.v", "attn.qkv"),

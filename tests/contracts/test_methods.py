@@ -23,7 +23,7 @@ from tests.tiny import CONFIGS, build, data_of, inputs, logits
 REFUSED = {
     (name, "gpt2"): "are Conv1D modules (transposed linear ones), and peft has"
     for name in method_names()
-    if get_method(name).info.module_types == ("linear",)
+    if {"linear", "conv1d"} & set(get_method(name).info.module_types) == {"linear"}
 }
 REFUSED |= {(name, "vit"): "no embeddings of words" for name in ("p_tuning", "prompt_tuning")}
 #: BEFT's merge adds to a bias; these families' linear modules have none.
@@ -34,6 +34,7 @@ LINEAR_ALONE = {
     *("psoft", "road", "shira", "supertuning"),
     *("adamss", "lily", "osf"),
 }
+WORDS = "embed.tokens"
 Choices = dict[str, str | int]
 VARIANTS: dict[str, list[Choices]] = {
     "prefix": [{}, {"mlp_width": 32}, {"gate": "input"}],
@@ -43,12 +44,22 @@ VARIANTS: dict[str, list[Choices]] = {
     "lora": [
         *({"variant": v} for v in ("plain", "rslora", "dora", "fa", "kasa", "velora")),
         *({"init": i} for i in ("gaussian", "orthogonal", "pissa", "olora", "mica", "eva")),
+        *({"targets": WORDS, "variant": v} for v in ("plain", "rslora", "dora")),
+        {"targets": WORDS, "init": "mica"},
     ],
+    "bitfit": [{}, {"targets": "linear+norm.all"}],
+    **{name: [{}, {"targets": WORDS}] for name in ("hira", "oft", "tinylora")},
 }
 #: Choices that move the output although the method as such does not.
 MOVES = ({"variant": "kasa"},)
 #: Choices that a family cannot take.
 WITHOUT = {("lora", "kasa", "gpt2"), ("lora", "olora", "gpt2")}
+WITHOUT |= {
+    (method, WORDS, family)
+    for method in ("lora", "hira", "oft", "tinylora")
+    for family in ("t5", "vit")  # whose decoder reads the same words; which has none
+}
+WITHOUT |= {("bitfit", "linear+norm.all", family) for family in NO_BIAS}
 
 CASES = [
     pytest.param(method, extra, family, id="-".join([method, *map(str, extra.values()), family]))

@@ -10,6 +10,7 @@ from autopeft.api.result import SearchResult
 from autopeft.api.search import resume_search
 from autopeft.errors import StudyError
 from autopeft.trials.trial import TrialRecord, TrialStatus
+from tests.tiny import save_tiny
 
 
 def outcome(trials: list[TrialRecord]) -> list[dict[str, Any]]:
@@ -111,3 +112,15 @@ def test_time_is_a_limit_too(tiny_settings: dict[str, Any], tmp_path: Path) -> N
     result = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "time": "0.0000001s"})
     assert result.trials == []
     assert result.front == []
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "t5"])
+def test_decoders_and_encoder_decoders_are_searched(
+    family: str, tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    model = save_tiny(family, tmp_path / "model")
+    settings = {**tiny_settings, "model": str(model), "budget": "20%", "trials": 4, "epochs": 1.0}
+    settings |= {"space": "everything", "strategy": "random", "max_length": 16}
+    result = autopeft.search(study=tmp_path / "study", **settings)
+    assert not [t for t in result.trials if t.status.failed]
+    assert len({t.spec.configuration.method for t in result.trials}) > 1

@@ -40,7 +40,7 @@ STRUCTURE_HEAD = """Of these the structure is tested: kinds of modules, layers, 
 
 def text() -> str:
     """Return the page."""
-    parts = [HEAD, *_overview(), "", *_masked(), "", MAIN, *_families(), ""]
+    parts = [HEAD, *_overview(), "", *_masked(), "", *_on_words(), "", MAIN, *_families(), ""]
     parts += [FURTHER_HEAD, *_refused_on(FURTHER)]
     parts += ["", STRUCTURE_HEAD, *_refused_on(STRUCTURE), "", *_reasons(), ""]
     return "\n".join([*parts, "## peft's types", "", *_peft_types(), ""])
@@ -71,6 +71,13 @@ def _masked() -> list[str]:
     names = [f"`{name}`" for name in method_names() if get_method(name).info.maskable]
     text = f"Under a mask (`density`, see [search spaces](search-spaces.md)): {', '.join(names)}."
     return ["## Density", "", *textwrap.wrap(text, 100, break_on_hyphens=False)]
+
+
+def _on_words() -> list[str]:
+    found = [n for n in method_names() if "embed.tokens" in get_method(n).info.kinds]
+    names = ", ".join(f"`{name}`" for name in found)
+    text = f"Of the embeddings of words (`embed.tokens`, where it is named as a target): {names}."
+    return ["## Word embeddings", "", *textwrap.wrap(text, 100, break_on_hyphens=False)]
 
 
 def _families() -> list[str]:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.space.configuration import Value
 from autopeft.space.hyperparameter import Choice
-from autopeft.space.targets import KINDS
+from autopeft.space.targets import KINDS, expand
 
+WORDS = "embed.tokens"
 Row = NDArray[np.float64]
 
 
@@ -24,7 +25,11 @@ class Features:
 
     def __init__(self, space: CandidateSpace) -> None:
         self._space = space
-        self._kinds = [kind for kind in KINDS if kind in {*space.spec.kinds, "backbone"}]
+        kinds = {*space.spec.kinds, "backbone"}
+        if WORDS not in _named(space):
+            # No method's default: most spaces would get a column of zeros.
+            kinds -= {WORDS}
+        self._kinds = [kind for kind in KINDS if kind in kinds]
         smallest = space.adapter_params(space.smallest())
         assert smallest is not None
         self._low = np.log10(max(smallest, 1))
@@ -52,3 +57,14 @@ class Features:
         count = self._space.adapter_params(assignment)
         values.append((np.log10(max(count or 1, 1)) - self._low) / (self._high - self._low))
         return np.asarray(values)
+
+
+def _named(space: CandidateSpace) -> set[str]:
+    """Return the module kinds that a space chooses from by name."""
+    return {
+        kind
+        for h in space.space.hyperparameters
+        if isinstance(h, Choice) and h.field.rpartition(".")[2] == "targets"
+        for choice in h.choices
+        for kind in expand(str(choice))
+    }

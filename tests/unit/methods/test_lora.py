@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from autopeft.errors import SpaceError
 from autopeft.methods.compose import attach, count_parameters, read_configuration
 from autopeft.methods.method import AttachContext, Attachment
 from autopeft.methods.registry import get_method
+from autopeft.models.loading import random_model
 from autopeft.models.spec import ModelSpec, inspect_model
+from tests.families import bert_config
 from tests.tiny import build, inputs, logits
 
 CHOICES = {p.domain.name: p.domain for p in get_method("lora").info.parameters}
@@ -26,6 +29,12 @@ def attached(family: str = "bert", **params: str | float) -> tuple[Attachment, M
     torch.manual_seed(3)
     context = AttachContext(spec=spec, total_steps=4, seed=3, batches=lambda: [inputs(family)])
     return attach(model, configuration, context), spec, count_parameters(configuration, spec)
+
+
+def deep_bert() -> PreTrainedModel:
+    config = bert_config()
+    config.num_hidden_layers = 4
+    return random_model(config).requires_grad_(requires_grad=False)
 
 
 def loss(attachment: Attachment) -> torch.Tensor:
@@ -108,6 +117,27 @@ def test_eva_leaves_padding_out() -> None:
     assert found[0]
     for name, a in found[0].items():
         assert torch.allclose(a.T @ a, found[1][name].T @ found[1][name], atol=1e-4), name
+
+
+@pytest.mark.parametrize(
+    "choices", [{"variant": "fa"}, {"variant": "kasa"}, {"init": "eva"}, {"b_rate_over_a": 4.0}]
+)
+def test_twenty_modules_and_more(choices: dict[str, str | float]) -> None:
+    """From twenty on, peft's config has the ends of the names alone."""
+    model = deep_bert()
+    spec = inspect_model(model)
+    data = {"method": "lora", "targets": "linear", **choices}
+    configuration = read_configuration(data, spec)
+    batches = [inputs("bert")]
+    context = AttachContext(spec=spec, total_steps=4, seed=3, batches=lambda: batches)
+    attachment = attach(model, configuration, context)
+    trainable = dict(attachment.trainable())
+    total = count_parameters(configuration, spec) + spec.head_params
+    assert sum(p.numel() for p in trainable.values()) == total
+    if "b_rate_over_a" in choices:
+        faster = {n for n, p in trainable.items() if attachment.rate_multiple(p) == 4}
+        assert faster == {n for n in trainable if "lora_B" in n}
+        assert len(faster) == 24
 
 
 def test_kasas_penalty_is_in_the_loss_that_trains() -> None:

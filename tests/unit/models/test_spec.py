@@ -22,7 +22,7 @@ from autopeft.models.spec import ModelSpec, inspect_model
 from tests.tiny import ALL, build
 
 PLACES = {
-    family: group["layers"]
+    family: group
     for group in yaml.safe_load(Path(__file__).with_name("places.yaml").read_text())
     for family in group["families"]
 }
@@ -62,12 +62,15 @@ def test_module_kinds(family: str) -> None:
     spec = inspect_model(build(family, "meta"))
     expected = [
         {kind: names if isinstance(names, list) else [names] for kind, names in layer.items()}
-        for layer in PLACES[family]
+        for layer in PLACES[family]["layers"]
     ]
     n_each = spec.n_layers // len(expected)
     assert kinds_of_layers(spec) == [layer for layer in expected for _ in range(n_each)]
     assert spec.n_layers == {"albert": 1}.get(family, 4 if family in ENCODER_DECODERS else 2)
-    outside = {m.kind for m in spec.modules if m.layer is None}
+    words = [m.name.partition(".")[2] for m in spec.modules if m.kind == "embed.tokens"]
+    assert words == ([PLACES[family]["words"]] if "words" in PLACES[family] else [])
+    assert bool(words) == (spec.embedding_size is not None)
+    outside = {m.kind for m in spec.modules if m.layer is None} - {"embed.tokens"}
     assert outside == {kind for kind, families in OUTSIDE.items() if family in families}
 
 
@@ -77,7 +80,7 @@ def test_every_linear_module_of_a_layer_is_listed_once(family: str) -> None:
     spec = inspect_model(model)
     names = [m.name for m in spec.modules]
     assert len(set(names)) == len(names)
-    listed = {m.name for m in spec.modules if m.type != "norm"}
+    listed = {m.name for m in spec.modules if m.type in {"linear", "conv1d"}}
     linear = {
         name
         for name, module in model.named_modules()
@@ -100,10 +103,16 @@ def test_an_unknown_architecture_is_read_by_its_names_and_says_so() -> None:
     config = XLNetConfig(d_model=32, n_layer=2, n_head=4, d_inner=64, vocab_size=99)
     with torch.device("meta"):
         spec = inspect_model(AutoModelForSequenceClassification.from_config(config))
-    assert spec.kinds == ("norm.other", "linear.other")  # its attention is no linear module
+    # Its attention is no linear module.
+    assert spec.kinds == ("embed.tokens", "norm.other", "linear.other")
     assert spec.max_length is None
     [note] = spec.notes
-    for part in ("'xlnet' is not one that", "linear.other: ff.layer_1, ff.layer_2", "norm.other:"):
+    for part in (
+        "'xlnet' is not one that",
+        "linear.other: ff.layer_1, ff.layer_2",
+        "norm.other:",
+        "embed.tokens: word_embedding;",
+    ):
         assert part in note
 
 
@@ -161,8 +170,9 @@ def test_published_counts_of_roberta_large() -> None:
 
 def test_layers_outside_the_mask_are_not_selected() -> None:
     spec = inspect_model(build("bert", "meta"))
-    names = [m.name for m in spec.select(["attn.q", "norm.embed"], [1])]
+    names = [m.name for m in spec.select(["attn.q", "norm.embed", "embed.tokens"], [1])]
     assert names == [
+        "bert.embeddings.word_embeddings",
         "bert.embeddings.LayerNorm",  # outside all layers
         "bert.encoder.layer.1.attention.self.query",
     ]

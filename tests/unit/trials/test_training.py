@@ -16,6 +16,7 @@ from autopeft.trials.batches import epoch_batches
 from autopeft.trials.engine import Engine
 from autopeft.trials.training import DivergedError, TrialRun
 from autopeft.trials.trial import RungReport, TrialSpec
+from tests.tiny import save_tiny
 from tests.workload import tiny_engine, trial
 
 
@@ -198,8 +199,12 @@ class _Recorded(Trainer):
         return loss
 
 
-def test_losses_are_those_of_the_hugging_face_trainer(engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["bert", "llama", "t5"])
+def test_losses_are_those_of_the_hugging_face_trainer(
+    family: str, tiny_data: Path, tmp_path: Path
+) -> None:
     """Same configuration, seed, batches and schedule: the same loss at every step."""
+    engine = tiny_engine(save_tiny(family, tmp_path / "model"), tiny_data)
     spec = trial(engine, training={"learning_rate": 5e-3, "weight_decay": 0.0})
     ours = TrialRun(engine, spec)
     losses = ours._train_to(ours.total_steps)

@@ -1,0 +1,97 @@
+"""What a configuration costs on a model: nothing is trained, no weights are read."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autopeft.api.catalogue import configuration_of
+from autopeft.cost.subject import largest_batch, of_configuration, of_peft_config
+from autopeft.errors import RequestError
+from autopeft.methods.peft_config import is_peft_config
+from autopeft.models.loading import load_config, meta_model
+from autopeft.models.registry import resolve_model
+from autopeft.models.spec import inspect_model
+
+#: Examples a step where neither the user nor a configuration says how many.
+BATCH_SIZE = 16
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]i?B?|B)", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def estimate(
+    model: str,
+    file: Path,
+    *,
+    n_labels: int = 2,
+    seq_length: int = 128,
+    batch_size: int | None = None,
+    device_memory: str | None = None,
+) -> dict[str, Any]:
+    """Return the exact parameters, the operations and the predicted memory of a configuration.
+
+    Args:
+        model: Name of the model, or its `config.json`; no weights are read.
+        file: Configuration in YAML or JSON, `preset:NAME`, or peft's `adapter_config.json` or a
+            folder that holds one.
+        n_labels: Number of classes of the head.
+        seq_length: Longest input in tokens; a model of images has its own size.
+        batch_size: Examples a step; `None` takes the configuration's, or 16.
+        device_memory: Such as `24GiB` or `24GB`; the result then says whether it suffices, and
+            for how large a batch.
+
+    Raises:
+        AutopeftError: If the model or the configuration cannot be used.
+    """
+    limit = None if device_memory is None else n_bytes(device_memory)
+    config = load_config(resolve_model(model), n_labels)
+    spec = inspect_model(meta_model(config))
+    length = min(seq_length, spec.max_length or seq_length)
+
+    def base() -> Any:
+        return meta_model(config)
+
+    if is_peft_config(file):
+        subject = of_peft_config(file, spec, base, length)
+        rows = batch_size or BATCH_SIZE
+    else:
+        configuration = configuration_of(str(file), spec, {})
+        subject = of_configuration(configuration, spec, base, length)
+        rows = batch_size or configuration.training.batch_size
+    memory = subject.memory(rows)
+    result = {
+        "model": model,
+        "configuration": subject.configuration,
+        "adapter_params": subject.adapter_params,
+        "share_of_base_percent": round(100 * subject.adapter_params / spec.base_params, 6),
+        "head_params": spec.head_params,
+        "base_params": spec.base_params,
+        "flops_per_step": subject.flops(rows),
+        "peak_memory_bytes": memory.total,
+        "memory_parts": asdict(memory),
+        "batch_size": rows,
+        "seq_length": length if spec.reads == "tokens" else None,
+        "notes": list(spec.notes),
+    }
+    if limit is not None:
+        result["device_memory_bytes"] = limit
+        result["fits"] = memory.total <= limit
+        result["largest_batch"] = largest_batch(lambda n: subject.memory(n).total, limit)
+    return result
+
+
+def n_bytes(text: str) -> int:
+    """Return the bytes of a size such as `24GiB`, `24GB`, `512M` or `1e9`.
+
+    Units with an i count in 1024s, those with a B alone in 1000s; a bare letter is 1024s, as GPU
+    makers mean it.
+
+    Raises:
+        RequestError: If the text is no size above zero.
+    """
+    match = _BYTES.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise RequestError(f"Cannot read the memory '{text}': write 24GiB, 24GB or 512MiB.")
+    unit = match[2].lower()
+    thousand = 1000 if unit.endswith("b") and "i" not in unit else 1024
+    return int(float(match[1]) * thousand ** _POWERS[unit.rstrip("b").rstrip("i")])

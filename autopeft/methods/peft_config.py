@@ -1,0 +1,56 @@
+"""peft's own `adapter_config.json` on a model on `meta`, whatever wrote it."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from peft import PeftConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from autopeft.errors import SpaceError
+from autopeft.methods.library import TASK_TYPE
+from autopeft.models.spec import ModelSpec
+
+FILE = "adapter_config.json"
+
+
+def is_peft_config(path: Path) -> bool:
+    """Tell whether a path is an adapter config of peft, or a folder that holds one."""
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".json":
+        return False
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(data, dict) and "peft_type" in data
+
+
+def attach_peft_config(model: PreTrainedModel, path: Path, spec: ModelSpec) -> PeftModel:
+    """Attach an adapter as its config says, and train the head of this model beside it.
+
+    Args:
+        model: A model with a task head on `meta`, frozen.
+        path: The config, or the folder that holds it.
+        spec: The model.
+
+    Raises:
+        SpaceError: If peft cannot read the config, or cannot build the adapter on this model.
+    """
+    file = path / FILE if path.is_dir() else path
+    try:
+        written = PeftConfig.from_json_file(str(file)) | {"inference_mode": False}
+        config: Any = PeftConfig.from_peft_type(**written)  # type: ignore[no-untyped-call]  # peft's
+        # The adapter may be of another task: here it trains beside the head that the model has.
+        config.task_type = TASK_TYPE if spec.reads == "tokens" else None
+        if hasattr(config, "modules_to_save"):
+            config.modules_to_save = list(spec.head_modules)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the head is named twice on purpose
+            attached = get_peft_model(model, config)
+    except (TypeError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise SpaceError(f"peft cannot attach '{file}' to this model: {reason}") from error
+    assert isinstance(attached, PeftModel)
+    return attached

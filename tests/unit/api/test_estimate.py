@@ -1,0 +1,120 @@
+"""Costs of configurations of ours and of peft, from a model's config alone."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autopeft.api.estimate import estimate, n_bytes
+from autopeft.cost.subject import MOST_ROWS, largest_batch
+from autopeft.errors import AutopeftError, RequestError
+from autopeft.methods.compose import attach, read_configuration
+from autopeft.methods.method import AttachContext
+from autopeft.models.spec import inspect_model
+from tests.tiny import build
+
+COUNTED = ("adapter_params", "head_params", "base_params", "flops_per_step", "memory_parts")
+
+
+def costs(model: Path, file: Path, **shape: Any) -> dict[str, Any]:
+    found = estimate(str(model), file, **shape)
+    return {name: found[name] for name in COUNTED}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"method": "lora", "rank": 4, "targets": "linear"},
+        {"method": "lora", "variant": "dora", "layers": "last:1"},
+        {"method": "ia3"},
+        {"method": "loha"},
+        {"method": "oft"},
+        {"method": "vera"},
+        {"method": "ln_tuning"},
+        {"method": "fourierft", "frequencies": 50},
+    ],
+    ids=str,
+)
+def test_what_peft_wrote_costs_what_our_configuration_does(
+    written: dict[str, Any], tiny_model: Path, tmp_path: Path
+) -> None:
+    model = build("bert").requires_grad_(requires_grad=False)
+    spec = inspect_model(model)
+    configuration = read_configuration(written, spec)
+    ours = tmp_path / "ours.yaml"
+    ours.write_text(yaml.safe_dump(configuration.to_dict()))
+    folder = tmp_path / "theirs"
+    context = AttachContext(spec=spec, total_steps=8, seed=0)
+    attach(model, configuration, context).save(folder)
+    expected = costs(tiny_model, ours, batch_size=3)
+    assert costs(tiny_model, folder, batch_size=3) == expected
+    assert costs(tiny_model, folder / "adapter_config.json", batch_size=3) == expected
+
+
+def test_an_adapter_of_another_task(tiny_model: Path, tmp_path: Path) -> None:
+    """As peft writes one for a language model, with names of modules as suffixes."""
+    file = tmp_path / "adapter_config.json"
+    data = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "inference_mode": True}
+    file.write_text(json.dumps({**data, "target_modules": ["query", "value"]}))
+    assert estimate(str(tiny_model), file)["adapter_params"] == 2 * 2 * 2 * (32 + 32)
+    file.write_text(json.dumps({**data, "target_modules": ["nowhere"]}))
+    with pytest.raises(AutopeftError, match=r"peft cannot attach .* to this model: No modules"):
+        estimate(str(tiny_model), file)
+    file.write_text(json.dumps({"peft_type": "NONE"}))
+    with pytest.raises(AutopeftError, match="peft cannot attach"):
+        estimate(str(tiny_model), file)
+
+
+def test_a_config_without_weights_is_enough(tiny_model: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "some-config.json"
+    shutil.copy(tiny_model / "config.json", bare)
+    file = tmp_path / "c.yaml"
+    file.write_text("method: lora\n")
+    assert costs(bare, file) == costs(tiny_model, file)
+
+
+def test_the_largest_batch_fits_and_the_next_does_not(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("method: lora\n")
+    found = estimate(str(tiny_model), file, device_memory="8MiB", seq_length=32)
+    rows, limit = found["largest_batch"], found["device_memory_bytes"]
+    assert limit == 8 * 2**20
+    assert rows > 1
+    for n, fits in ((rows, True), (rows + 1, False)):
+        at = estimate(str(tiny_model), file, device_memory="8MiB", seq_length=32, batch_size=n)
+        assert at["fits"] is fits
+        assert (at["peak_memory_bytes"] <= limit) is fits
+        assert at["largest_batch"] == rows
+    assert estimate(str(tiny_model), file, device_memory="100KiB")["largest_batch"] == 0
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**4), st.integers(1, 10**8))
+def test_the_search_for_a_batch_is_exact(fixed: int, each: int, limit: int) -> None:
+    found = largest_batch(lambda rows: fixed + each * rows, limit)
+    assert found == min(max(0, (limit - fixed) // each), MOST_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("24GiB", 24 * 2**30),
+        ("24 GB", 24 * 10**9),
+        ("24g", 24 * 2**30),
+        ("0.5MiB", 2**19),
+        ("1000", 1000),
+        ("1000B", 1000),
+    ],
+)
+def test_sizes(text: str, expected: int) -> None:
+    assert n_bytes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "24XB", "GiB"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(RequestError, match="Cannot read the memory"):
+        n_bytes(text)
