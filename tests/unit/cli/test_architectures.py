@@ -10,8 +10,8 @@ import yaml
 from transformers import AutoModelForSequenceClassification, ErnieConfig
 
 from tests.command import as_options, run
-from tests.families import CONFIGS
-from tests.tiny import SPECIAL, VOCABULARY, bert_config
+from tests.families import CONFIGS, bert_config
+from tests.tiny import SPECIAL, VOCABULARY
 
 REMARK = "The architecture 'ernie' is not one that autopeft was tested on."
 TAKEN = "attn.q: attention.self.query; attn.k: attention.self.key;"
