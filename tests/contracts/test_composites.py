@@ -118,7 +118,7 @@ def test_gradient_checkpointing_changes_nothing(name: str, family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
-@pytest.mark.parametrize("name", ["autopeft", "unipelt", "unipelt gated", "prompts"])
+@pytest.mark.parametrize("name", ["autopeft", "unipelt gated", "prompts"])
 def test_compiled_blocks_compute_the_same(name: str, family: str) -> None:
     """Traced and differentiated by torch.compile; the code that it would write is left out."""
     attachment, _, _ = attached(name, family)

@@ -38,6 +38,7 @@ def test_two_workers(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     assert (tmp_path / "out" / "predict.py").is_file()
 
 
+@pytest.mark.slow
 def test_ctrl_c(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "studies" / "interrupted"
     process = begin(tiny_settings, folder, "[2/8]", "--workers", 2)
