@@ -12,6 +12,7 @@ from autopeft.methods.density import MASK_PARAMETERS, complete_mask, mask_settin
 from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.mask import masked
 from autopeft.methods.method import AttachContext, Attachment, PeftMethod
+from autopeft.methods.peft_types import LORA_LEFT_OUT
 from autopeft.methods.registry import get_method
 from autopeft.models.spec import ModelSpec
 from autopeft.space.catalogue import shared_learning_rate
@@ -158,7 +159,10 @@ def _check_component(component: Component) -> None:
     for name, value in given.items():
         if not known[name].domain.contains(value):
             domain = known[name].domain.describe()
-            raise SpaceError(f"'{name}' of {info.name} is {value!r}; it must be {domain}.")
+            # Of what peft has under that name and we do not, say why.
+            reason = LORA_LEFT_OUT.get(str(value)) if info.name == "lora" else None
+            why = f": '{value}' {reason}" if reason else ""
+            raise SpaceError(f"'{name}' of {info.name} is {value!r}; it must be {domain}{why}.")
     settings = mask_settings(component, info)
     if settings is not None and settings.start > settings.end:
         raise SpaceError(
@@ -175,6 +179,8 @@ def conflict(components: Sequence[Component], spec: ModelSpec) -> str | None:
     for method, component in in_order(components):
         if method.info.family == "full":
             return "full fine-tuning leaves nothing to other components"
+        if method.stands_alone(component):
+            return f"{component.method} as it starts here goes with no other component"
         other = next((c for c in components if c.method in method.info.not_beside), None)
         if other is not None:
             return f"{component.method} and {other.method} do not go on one model"

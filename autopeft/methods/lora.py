@@ -3,10 +3,12 @@
 from typing import Any
 
 from peft import KasaConfig, LoraConfig, VeloraConfig
+from peft.tuners.lora.config import CordaConfig, LoraGAConfig
 from transformers import PreTrainedModel
 
 from autopeft.methods.library import LibraryMethod, common, transposed, widths
-from autopeft.methods.lora_attachment import LoraAttachment, principal_inputs
+from autopeft.methods.lora_attachment import ConvertedLora, LoraAttachment
+from autopeft.methods.lora_starts import principal_inputs, take_from_data
 from autopeft.methods.method import (
     AttachContext,
     Attachment,
@@ -23,7 +25,8 @@ from autopeft.space.targets import GROUPS
 #: With PiSSA (arXiv 2404.02948) and OLoRA (2406.01775) the factors start in the directions of the
 #: SVD and of the QR decomposition of W, and W gives up what they hold; MiCA (2604.01694) freezes B
 #: in the minor directions of W and trains A; with EVA (2410.07170) A starts in the principal
-#: directions of the module's inputs, here with the same rank everywhere.
+#: directions of the module's inputs, here with the same rank everywhere. CorDA (2406.05223) takes
+#: the factors out of W by the covariance of the inputs, LoRA-GA (2407.05000) by W's gradient.
 _INITS: dict[str, Any] = {
     "default": True,
     "gaussian": "gaussian",
@@ -32,9 +35,13 @@ _INITS: dict[str, Any] = {
     "olora": "olora",
     "mica": "mica",
     "eva": True,
+    "corda": "corda",
+    "lora_ga": "lora_ga",
 }
+#: Starts that take out of W what only data tell.
+_OUT_OF_W_BY_DATA = {"corda", "lora_ga"}
 #: Their factors are parts of W's own, so no rank can be larger than W's.
-_PARTS_OF_W = {"pissa", "olora", "mica"}
+_PARTS_OF_W = {"pissa", "olora", "mica", "corda"}
 #: What peft does on embeddings. The other variants it refuses, the other starts it passes over;
 #: what LoRA-FA freezes is zero there.
 _ON_EMBEDDINGS = {"plain", "rslora", "dora", "default", "gaussian", "mica"}
@@ -78,14 +85,18 @@ class Lora(LibraryMethod):
     )
 
     def changes_base(self, component: Component) -> bool:
-        return component.param("init") in {"pissa", "olora"} or component.param("variant") == "kasa"
+        taken = component.param("init") in {"pissa", "olora", *_OUT_OF_W_BY_DATA}
+        return taken or component.param("variant") == "kasa"
+
+    def stands_alone(self, component: Component) -> bool:
+        return component.param("init") in _OUT_OF_W_BY_DATA  # our own files hold no second factors
 
     def obstacle(self, component: Component, spec: ModelSpec) -> str | None:
         variant, init = str(component.param("variant")), str(component.param("init"))
-        if init == "mica" and variant in {"dora", "fa", "kasa", "velora"}:
-            return f"lora's variant '{variant}' does not go with the frozen B of init 'mica'"
-        if variant == "kasa" and init not in {"default", "gaussian", "eva"}:
-            return f"lora's variant 'kasa' needs a B of zeros, which init '{init}' does not give"
+        if clash := _clash(variant, init):
+            return clash
+        if init in _OUT_OF_W_BY_DATA and dict(component.params).get("density", 1.0) != 1:
+            return f"lora's init '{init}' is written with its start, so that no density can be kept"
         modules = self.info.select(component, spec)
         if any(m.type == "embedding" for m in modules) and not {variant, init} <= _ON_EMBEDDINGS:
             what = f"init '{init}'" if variant in _ON_EMBEDDINGS else f"variant '{variant}'"
@@ -116,14 +127,19 @@ class Lora(LibraryMethod):
     ) -> Attachment:
         modules = self.info.select(component, context.spec)
         names = [module.name for module in modules]
-        starts = {}
+        config = self.config(component, modules, context)
+        starts, kind = {}, LoraAttachment
         if component.param("init") == "eva" and context.batches is not None:
             starts = principal_inputs(
                 model, names, context.batches(), _rank(component, modules), context.seed
             )
-        return LoraAttachment(
+        if config.init_lora_weights in _OUT_OF_W_BY_DATA:
+            assert context.batches is not None
+            take_from_data(model, config, list(context.batches()))
+            kind = ConvertedLora
+        return kind(
             model,
-            self.config(component, modules, context),
+            config,
             names=names,
             changes_base=self.changes_base(component),
             starts=starts,
@@ -135,12 +151,17 @@ class Lora(LibraryMethod):
         self, component: Component, modules: list[ModuleSpec], context: AttachContext
     ) -> LoraConfig:
         rank, variant = _rank(component, modules), component.param("variant")
+        init = str(component.param("init"))
+        if context.batches is None and init in _OUT_OF_W_BY_DATA:
+            init = "default"  # of the same shapes
         return LoraConfig(
             r=rank,
             # peft declares an int and takes any number.
             lora_alpha=float(component.param("alpha_over_rank")) * rank,  # type: ignore[arg-type]
             lora_dropout=float(component.param("dropout")),
-            init_lora_weights=_INITS[str(component.param("init"))],
+            init_lora_weights=_INITS[init],
+            corda_config=CordaConfig() if init == "corda" else None,
+            lora_ga_config=LoraGAConfig() if init == "lora_ga" else None,
             use_rslora=variant == "rslora",
             use_dora=variant == "dora",
             kasa_config=KasaConfig() if variant == "kasa" else None,
@@ -151,12 +172,25 @@ class Lora(LibraryMethod):
         )
 
 
+def _clash(variant: str, init: str) -> str | None:
+    """Return why a variant does not go with a start, or `None` if it does."""
+    if init == "mica" and variant in {"dora", "fa", "kasa", "velora"}:
+        return f"lora's variant '{variant}' does not go with the frozen B of init 'mica'"
+    if init in _OUT_OF_W_BY_DATA and variant in {"fa", "kasa", "velora"}:
+        return f"lora's variant '{variant}' does not go with init '{init}'"
+    if variant == "kasa" and init not in {"default", "gaussian", "eva"}:
+        return f"lora's variant 'kasa' needs a B of zeros, which init '{init}' does not give"
+    return None
+
+
 def _rank(component: Component, modules: list[ModuleSpec]) -> int:
     """Return the rank, taken down to what the start of the factors and the variant allow."""
     rank, init = int(component.param("rank")), component.param("init")
     narrowest = min(widths(modules), default=rank)
     if init in _PARTS_OF_W:
         rank = min(rank, narrowest)
+    if init == "lora_ga":  # A and B start in different directions of W's gradient
+        rank = min(rank, narrowest // 2)
     if component.param("variant") == "kasa":  # one singular value of W is left
         rank = min(rank, narrowest - 1)
     return max(2, rank // 2 * 2) if init == "orthogonal" else rank

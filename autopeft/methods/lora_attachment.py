@@ -1,6 +1,9 @@
 """What LoRA's variants and initialisations ask beside peft's config."""
 
+import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +12,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autopeft.methods.peft_attachment import PeftAttachment
-
-#: Rows of a module's input that EVA's start is computed from.
-MOST_ROWS = 4096
 
 
 class LoraAttachment(PeftAttachment):
@@ -72,6 +72,43 @@ class LoraAttachment(PeftAttachment):
             output.loss = output.loss + lora._get_kasa_loss()  # noqa: SLF001 - peft's name
 
 
+class ConvertedLora(LoraAttachment):
+    """LoRA whose start W gave up, as only data tell: it is written as a LoRA on the whole W.
+
+    With B0 A0 taken out of W at the start, W' = W + s (B A - B0 A0): a LoRA of rank 2 r with the
+    factors [B, -B0] and [A; A0], which needs neither the data nor a changed W.
+    """
+
+    def __init__(self, model: PreTrainedModel, config: LoraConfig, **choices: Any) -> None:
+        """Attach; the arguments are those of `LoraAttachment`."""
+        super().__init__(model, config, **choices)
+        self._start = {
+            name: tensor.detach().clone()
+            for name, tensor in self.model.state_dict().items()
+            if ".lora_A." in name or ".lora_B." in name
+        }
+
+    def save(self, folder: Path) -> None:
+        tensors = dict(self.model.state_dict())
+        for name, start in self._start.items():
+            first = ".lora_A." in name
+            joined = [tensors[name], start if first else -start]
+            tensors[name] = torch.cat(joined, dim=0 if first else 1)
+        config = self._peft_model.active_peft_config
+        plain = copy.copy(config)
+        plain.r = 2 * config.r
+        # s is alpha / r, and alpha / sqrt(r) in rsLoRA.
+        plain.lora_alpha = config.lora_alpha * (math.sqrt(2) if config.use_rslora else 2)
+        plain.init_lora_weights = True
+        plain.corda_config = plain.lora_ga_config = None
+        adapter = self._peft_model.active_adapter
+        self._peft_model.peft_config[adapter] = plain
+        try:
+            self._write(folder, tensors)
+        finally:
+            self._peft_model.peft_config[adapter] = config
+
+
 def _freeze_a(layers: Iterable[Any], seed: int) -> None:
     # What does not train is not in every file: drawn from the seed, it can be had again.
     with torch.random.fork_rng():
@@ -80,57 +117,3 @@ def _freeze_a(layers: Iterable[Any], seed: int) -> None:
             a = layer.lora_A["default"].weight
             a.data.copy_(nn.init.kaiming_uniform_(torch.empty_like(a, device="cpu"), a=5**0.5))
             a.requires_grad = False
-
-
-def principal_inputs(
-    model: PreTrainedModel,
-    names: Sequence[str],
-    batches: Iterable[Mapping[str, torch.Tensor]],
-    rank: int,
-    seed: int,
-) -> dict[str, torch.Tensor]:
-    """Return the first right singular vectors of each module's inputs (EVA, equation 3).
-
-    Args:
-        model: The base model.
-        names: Modules.
-        batches: Batches of inputs of the model; padding is left out.
-        rank: Number of vectors; modules that saw fewer rows get fewer.
-        seed: Of the randomised decomposition.
-
-    Returns:
-        Matrices of shape (up to `rank`, width of the input), by module.
-    """
-    rows: dict[str, list[torch.Tensor]] = {name: [] for name in names}
-    mask = torch.ones(0)
-
-    def record(name: str, inputs: torch.Tensor) -> None:
-        # Cross-attention of an encoder-decoder may see inputs of another length.
-        seen = inputs[mask] if inputs.shape[:-1] == mask.shape else inputs.flatten(0, -2)
-        rows[name].append(seen[: MOST_ROWS - sum(map(len, rows[name]))].float())
-
-    hooks = [
-        model.get_submodule(name).register_forward_pre_hook(
-            lambda _module, args, name=name: record(name, args[0])
-        )
-        for name in names
-    ]
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        for batch in batches:
-            mask = batch.get("attention_mask", torch.ones(0)).bool()  # images have no padding
-            model(**batch)
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return {name: _directions(torch.cat(seen), rank) for name, seen in rows.items()}
-
-
-def _directions(rows: torch.Tensor, rank: int) -> torch.Tensor:
-    few = min(rank, *rows.shape)
-    # A few more than asked for: the randomised decomposition is exact in the first ones then.
-    _, _, right = torch.svd_lowrank(rows, q=min(few + 8, *rows.shape), niter=8)
-    return right[:, :few].T.contiguous()

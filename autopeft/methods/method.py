@@ -216,6 +216,10 @@ class PeftMethod(ABC):
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         """Return the number of trainable adapter parameters, in closed form."""
 
+    def stands_alone(self, component: Component) -> bool:  # noqa: ARG002 - most go together
+        """Tell whether the component goes with no other one."""
+        return False
+
     def added_tokens(self, component: Component) -> int:  # noqa: ARG002 - none by most
         """Return by how many tokens the component makes an input longer."""
         return 0

@@ -82,10 +82,17 @@ class PeftAttachment(Attachment):
 
     def save(self, folder: Path) -> None:
         _keep_a_rank(self._peft_model.active_peft_config)
+        self._write(folder, None)
+
+    def _write(self, folder: Path, tensors: dict[str, torch.Tensor] | None) -> None:
+        """Write what peft needs to load the adapter; `tensors` replace the model's own."""
         # Left to itself peft adds the whole embedding matrix where it takes the embeddings for a
         # target or the vocabulary for a new one. Here the base's matrix never changes.
         self._peft_model.save_pretrained(
-            str(folder), safe_serialization=True, save_embedding_layers=False
+            str(folder),
+            safe_serialization=True,
+            save_embedding_layers=False,
+            state_dict=tensors,
         )
         # peft drops a model card with empty sections; ours is written at export.
         (folder / "README.md").unlink(missing_ok=True)

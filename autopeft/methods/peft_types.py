@@ -21,8 +21,6 @@ LEFT_OUT = {
 
 #: LoRA's initialisations and variants in peft that are no choices of `lora`.
 LORA_LEFT_OUT = {
-    "corda": "takes its directions out of W by data; peft cannot load what it saves without them",
-    "lora_ga": "takes its start out of W by data; peft loads what it saves on a W without that",
     "pissa_niter_[number of iters]": "draws its decomposition at random, and another when loaded",
     "loftq": "splits a quantised base; it needs bitsandbytes, and bases are whole here",
     "use_qalora": "groups inputs for a quantised base; on any other it is plain LoRA",

@@ -43,7 +43,10 @@ VARIANTS: dict[str, list[Choices]] = {
     "ssf": [{"part": part} for part in ("both", "scale", "shift")],
     "lora": [
         *({"variant": v} for v in ("plain", "rslora", "dora", "fa", "kasa", "velora")),
-        *({"init": i} for i in ("gaussian", "orthogonal", "pissa", "olora", "mica", "eva")),
+        *(
+            {"init": i}
+            for i in ("gaussian", "orthogonal", "pissa", "olora", "mica", "eva", "corda", "lora_ga")
+        ),
         *({"targets": WORDS, "variant": v} for v in ("plain", "rslora", "dora")),
         {"targets": WORDS, "init": "mica"},
     ],
@@ -80,7 +83,7 @@ def attached(method: str, extra: Choices, family: str) -> tuple[Attachment, Mode
     model = build(family)
     spec = inspect_model(model)
     torch.manual_seed(3)
-    batches = [inputs(family)]
+    batches = [{**inputs(family), "labels": torch.tensor([0, 1, 2, 0])}]
     context = AttachContext(spec=spec, total_steps=STEPS, seed=3, batches=lambda: batches)
     return attach(model, configured(method, extra, spec), context), spec
 

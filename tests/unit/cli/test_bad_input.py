@@ -147,6 +147,7 @@ ESTIMATES: dict[str, tuple[str, str]] = {
     "no mapping": ("- 1", "mapping"),
     "unknown method": ("method: lroa", "did you mean .*lora"),
     "unknown parameter": ("method: lora\nrnk: 8", "rnk"),
+    "a start that is left out": ("method: lora\ninit: loftq", "'loftq' splits a quantised base"),
     "rank out of range": ("method: lora\nrank: 0", "rank"),
     "unknown target": ("method: lora\ntargets: [attn.x]", r"attn\.x"),
     "layer that is not there": ("method: lora\nlayers: [7]", "layer"),

@@ -15,7 +15,7 @@ from tests.tiny import build
 SPEC = inspect_model(build("bert", "meta"))
 SHIPPED = {name: path.read_text() for name, path in shipped_spaces().items()}
 #: From what only the smallest configurations meet to what nearly all do.
-LIMITS = (64, 200, 1_000, 5_000, 30_000)
+LIMITS = (64, 1_000, 30_000)
 
 
 def candidates(name: str, limit: int) -> CandidateSpace:

@@ -1,10 +1,13 @@
 """LoRA's variants and initialisations: which go together, and what each of them promises."""
 
 import itertools
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -27,7 +30,9 @@ def attached(family: str = "bert", **params: str | float) -> tuple[Attachment, M
     spec = inspect_model(model)
     configuration = read_configuration({"method": "lora", **params}, spec)
     torch.manual_seed(3)
-    context = AttachContext(spec=spec, total_steps=4, seed=3, batches=lambda: [inputs(family)])
+    context = AttachContext(
+        spec=spec, total_steps=4, seed=3, batches=lambda: [{**inputs(family), "labels": LABELS}]
+    )
     return attach(model, configuration, context), spec, count_parameters(configuration, spec)
 
 
@@ -66,7 +71,7 @@ def test_some_pairs_are_refused_and_most_are_not() -> None:
             refused.append((variant, init))
     assert ("dora", "mica") in refused
     assert ("plain", "mica") not in refused
-    assert len(refused) == 7
+    assert len(refused) == 13
 
 
 @pytest.mark.parametrize("choice", [("variant", "kasa"), ("init", "olora")])
@@ -173,3 +178,51 @@ def test_b_alone_has_a_rate_of_its_own() -> None:
     multiples = {n: attachment.rate_multiple(p) for n, p in attachment.trainable()}
     assert {m for n, m in multiples.items() if "lora_B" in n} == {16.0}
     assert {m for n, m in multiples.items() if "lora_B" not in n} == {1.0}
+
+
+@pytest.mark.parametrize("init", ["corda", "lora_ga"])
+@pytest.mark.parametrize("variant", ["plain", "rslora", "dora"])
+def test_a_start_out_of_w_is_written_as_a_lora_of_twice_the_rank(
+    init: str, variant: str, tmp_path: Path
+) -> None:
+    attachment, _, _ = attached(init=init, variant=variant, rank=3)
+    optimizer = torch.optim.SGD([p for _, p in attachment.trainable()], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss(attachment).backward()
+        optimizer.step()
+    trained = logits(attachment.model, "bert")
+    attachment.save(tmp_path)
+    assert torch.equal(logits(attachment.model, "bert"), trained)  # writing changes nothing
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (config["r"], config["init_lora_weights"]) == (6, True)
+    assert config["corda_config"] is config["lora_ga_config"] is None
+    loaded = PeftModel.from_pretrained(build("bert"), str(tmp_path))
+    assert torch.allclose(logits(loaded, "bert"), trained, atol=1e-5)
+
+
+@pytest.mark.parametrize("init", ["corda", "lora_ga"])
+def test_a_start_out_of_w_depends_on_the_data_and_on_nothing_else(init: str) -> None:
+    def factors(seed: int) -> list[torch.Tensor]:
+        model = build("bert")
+        spec = inspect_model(model)
+        configuration = read_configuration({"method": "lora", "init": init}, spec)
+        ids = torch.randint(3, 99, (4, 12), generator=torch.Generator().manual_seed(seed))
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": LABELS}
+        torch.manual_seed(3)
+        context = AttachContext(spec=spec, total_steps=4, seed=3, batches=lambda: [batch])
+        attachment = attach(model, configuration, context)
+        return [p.detach().clone() for name, p in attachment.trainable() if "lora_" in name]
+
+    first, again, other = factors(1), factors(1), factors(2)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(torch.allclose(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_a_start_out_of_w_goes_alone_and_keeps_no_density() -> None:
+    spec = inspect_model(build("bert", "meta"))
+    lora = {"method": "lora", "init": "corda"}
+    with pytest.raises(SpaceError, match="goes with no other component"):
+        read_configuration({"components": [lora, {"method": "serial_adapter"}]}, spec)
+    with pytest.raises(SpaceError, match="no density can be kept"):
+        read_configuration({**lora, "density": 0.5}, spec)

@@ -57,5 +57,4 @@ def test_every_initialisation_and_variant_of_lora_is_here_or_left_out() -> None:
     variants |= {"use_qalora"}  # peft does not mark it
     assert len(inits) >= 8
     assert inits <= set(_INITS) | set(LORA_LEFT_OUT)
-    # peft does not list this initialisation.
-    assert variants == VARIANT_FIELDS | (set(LORA_LEFT_OUT) - inits - {"lora_ga"})
+    assert variants == VARIANT_FIELDS | (set(LORA_LEFT_OUT) - inits)

@@ -54,7 +54,7 @@ def test_trials_leave_no_trace(engine: Engine, method: str) -> None:
 #: Choices with something that does not train, or that follows from data.
 SPECIAL = [
     *({"method": "lora", "variant": v} for v in ("fa", "kasa", "velora")),
-    *({"method": "lora", "init": i} for i in ("pissa", "eva")),
+    *({"method": "lora", "init": i} for i in ("pissa", "eva", "corda", "lora_ga")),
 ]
 
 
