@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,7 @@ def estimate(
     config = load_config(resolve_model(model), n_labels)
     spec = inspect_model(meta_model(config))
     length = min(seq_length, spec.max_length or seq_length)
-
-    def base() -> Any:
-        return meta_model(config)
+    base = partial(meta_model, config)
 
     if is_peft_config(file):
         subject = of_peft_config(file, spec, base, length)
@@ -81,7 +80,7 @@ def estimate(
 
 
 def n_bytes(text: str) -> int:
-    """Return the bytes of a size such as `24GiB`, `24GB`, `512M` or `1e9`.
+    """Return the bytes of a size such as `24GiB`, `24GB`, `512M` or `1000`.
 
     Units with an i count in 1024s, those with a B alone in 1000s; a bare letter is 1024s, as GPU
     makers mean it.

@@ -8,9 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from autopeft.errors import RequestError
 
-STRATEGIES = ("bayesian", "random", "tpe", "nsga2")
-RUNNERS = ("auto", "local", "ray")
-
 #: What a resumed search may change: how long and where, never what is searched.
 RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri"})
 

@@ -8,9 +8,10 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from autopeft.cost.cost import CostModel
 from autopeft.cost.flops import count_flops
-from autopeft.cost.memory import MemoryEstimate, estimate_memory, memory_of
-from autopeft.methods.compose import count_mask_bytes, count_parameters, count_trained
+from autopeft.cost.memory import MemoryEstimate, memory_of
+from autopeft.methods.compose import count_parameters
 from autopeft.methods.composite import on_meta
 from autopeft.methods.method import AttachContext
 from autopeft.methods.peft_config import attach_peft_config
@@ -52,17 +53,11 @@ def of_configuration(
         meta_model: Builds a fresh model with its task head on `meta`.
         seq_length: Tokens of every row; a model of images has its own size.
     """
+    costs = CostModel(spec, meta_model, seq_length)
 
     def memory(rows: int) -> MemoryEstimate:
         training = replace(configuration.training, batch_size=rows)
-        return estimate_memory(
-            replace(configuration, training=training),
-            spec,
-            meta_model,
-            n_adapter_params=count_trained(configuration, spec),
-            mask_bytes=count_mask_bytes(configuration, spec),
-            seq_length=seq_length,
-        )
+        return costs.memory(replace(configuration, training=training))
 
     def flops(rows: int) -> int:
         context = AttachContext(spec=spec, total_steps=100, seed=0)

@@ -13,6 +13,8 @@ from autopeft.methods.library import TASK_TYPE
 from autopeft.models.spec import ModelSpec
 
 FILE = "adapter_config.json"
+#: Starts that decide what trains.
+_FREEZING_STARTS = {None, "mica"}
 
 
 def is_peft_config(path: Path) -> bool:
@@ -41,6 +43,8 @@ def attach_peft_config(model: PreTrainedModel, path: Path, spec: ModelSpec) -> P
     file = path / FILE if path.is_dir() else path
     try:
         written = PeftConfig.from_json_file(str(file)) | {"inference_mode": False}
+        if written.get("init_lora_weights") not in _FREEZING_STARTS:
+            written["init_lora_weights"] = True  # others look at data or weights: not here
         config: Any = PeftConfig.from_peft_type(**written)  # type: ignore[no-untyped-call]  # peft's
         # The adapter may be of another task: here it trains beside the head that the model has.
         config.task_type = TASK_TYPE if spec.reads == "tokens" else None

@@ -28,7 +28,17 @@ from autopeft.space.configuration import Component
 CHILD = "prompt"
 
 
-class PromptTuning(InsertedMethod):
+class TrainedTokens(InsertedMethod):
+    """What both have in common: `length` more tokens, for models that read words."""
+
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002
+        return None if spec.embedding_size else f"{spec.family} has no embeddings of words"
+
+    def added_tokens(self, component: Component) -> int:
+        return int(component.param("length"))
+
+
+class PromptTuning(TrainedTokens):
     """l trained embeddings behind that of the first token; they start as random words."""
 
     info = MethodInfo(
@@ -45,12 +55,6 @@ class PromptTuning(InsertedMethod):
         target_choices=("backbone",),
     )
 
-    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002
-        return refuse_without_words(spec)
-
-    def added_tokens(self, component: Component) -> int:
-        return int(component.param("length"))
-
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         return int(component.param("length")) * _width(spec)
 
@@ -61,7 +65,7 @@ class PromptTuning(InsertedMethod):
         return PromptInsertion(model, prompt, spec)
 
 
-class PTuning(InsertedMethod):
+class PTuning(TrainedTokens):
     """l embeddings W_3 f(W_2 f(W_1 e + b_1) + b_2) + b_3 of trained vectors e, f = ReLU.
 
     The network of peft's `PromptEncoder`; it is needed for the training alone.
@@ -84,15 +88,9 @@ class PTuning(InsertedMethod):
         target_choices=("backbone",),
     )
 
-    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002
-        return refuse_without_words(spec)
-
     def exported(self, component: Component) -> Component:
         params = (("length", component.param("length")),)
         return replace(component, method=PromptTuning.info.name, params=params)
-
-    def added_tokens(self, component: Component) -> int:
-        return int(component.param("length"))
 
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         length, width = int(component.param("length")), int(component.param("width"))
@@ -149,11 +147,6 @@ class PromptInsertion(Insertion):
             stack.register_forward_hook(_shorten),
         ]
         super().__init__(model, {f"{name}.{CHILD}": prompt}, hooks)
-
-
-def refuse_without_words(spec: ModelSpec) -> str | None:
-    """Return why a model cannot take trained tokens, or `None` if it can."""
-    return None if spec.embedding_size else f"{spec.family} has no embeddings of words"
 
 
 def _width(spec: ModelSpec) -> int:

@@ -55,7 +55,6 @@ class ModelSpec:
     Attributes:
         family: `model_type` of the config, such as `bert`.
         hidden_size: Width of the residual stream.
-        embedding_size: Width of a token's embedding, which may be narrower; `None` without tokens.
         n_layers: Number of transformer layers, encoder and decoder together.
         modules: What methods can change, in forward order.
         head_modules: Names of the modules of the task head, which every trial trains.
@@ -70,7 +69,6 @@ class ModelSpec:
 
     family: str
     hidden_size: int
-    embedding_size: int | None
     n_layers: int
     modules: tuple[ModuleSpec, ...]
     head_modules: tuple[str, ...]
@@ -87,6 +85,11 @@ class ModelSpec:
         return [
             m for m in self.modules if m.kind in kinds and (m.layer is None or m.layer in numbers)
         ]
+
+    @property
+    def embedding_size(self) -> int | None:
+        """Width of a token's embedding, which may be narrower; `None` without tokens."""
+        return next((m.out_features for m in self.modules if m.kind == "embed.tokens"), None)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -117,7 +120,6 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
     return ModelSpec(
         family=family,
         hidden_size=int(config.hidden_size),
-        embedding_size=None if words is None else words.embedding_dim,
         n_layers=max(layers) + 1,
         modules=modules,
         head_modules=head,

@@ -70,6 +70,17 @@ def test_an_adapter_of_another_task(tiny_model: Path, tmp_path: Path) -> None:
         estimate(str(tiny_model), file)
 
 
+@pytest.mark.parametrize("init", ["eva", "corda", "lora_ga", "loftq", "pissa", "olora"])
+def test_a_start_that_looks_at_weights_or_data_changes_no_cost(
+    init: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    plain, other = tmp_path / "plain.json", tmp_path / "other.json"
+    data = {"peft_type": "LORA", "r": 2, "target_modules": ["query", "value"]}
+    plain.write_text(json.dumps(data))
+    other.write_text(json.dumps({**data, "init_lora_weights": init}))
+    assert costs(tiny_model, other) == costs(tiny_model, plain)
+
+
 def test_a_config_without_weights_is_enough(tiny_model: Path, tmp_path: Path) -> None:
     bare = tmp_path / "some-config.json"
     shutil.copy(tiny_model / "config.json", bare)

@@ -59,7 +59,8 @@ def kinds_of_layers(spec: ModelSpec) -> list[dict[str, list[str]]]:
 
 @pytest.mark.parametrize("family", ALL)
 def test_module_kinds(family: str) -> None:
-    spec = inspect_model(build(family, "meta"))
+    model = build(family, "meta")
+    spec = inspect_model(model)
     expected = [
         {kind: names if isinstance(names, list) else [names] for kind, names in layer.items()}
         for layer in PLACES[family]["layers"]
@@ -69,7 +70,8 @@ def test_module_kinds(family: str) -> None:
     assert spec.n_layers == {"albert": 1}.get(family, 4 if family in ENCODER_DECODERS else 2)
     words = [m.name.partition(".")[2] for m in spec.modules if m.kind == "embed.tokens"]
     assert words == ([PLACES[family]["words"]] if "words" in PLACES[family] else [])
-    assert bool(words) == (spec.embedding_size is not None)
+    inputs = model.get_input_embeddings()
+    assert spec.embedding_size == getattr(inputs, "embedding_dim", None)
     outside = {m.kind for m in spec.modules if m.layer is None} - {"embed.tokens"}
     assert outside == {kind for kind, families in OUTSIDE.items() if family in families}
 
