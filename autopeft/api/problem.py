@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from autopeft.api.catalogue import configuration_of
+from autopeft.api.estimate import n_bytes
 from autopeft.api.request import SearchRequest
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
@@ -44,6 +45,7 @@ class Problem:
         max_length: Longest input in tokens.
         batch_size: Examples a step, where the space does not choose it.
         epochs: Passes over the training rows of a full training.
+        cache_bytes: Most that may lie on the disk of what trials need again.
     """
 
     request: SearchRequest
@@ -57,6 +59,7 @@ class Problem:
     max_length: int
     batch_size: int
     epochs: float
+    cache_bytes: int
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return the cost of a configuration."""
@@ -157,6 +160,7 @@ def resolve(request: SearchRequest) -> Problem:
         max_length=max_length,
         batch_size=batch_size,
         epochs=request.epochs or task.epochs,
+        cache_bytes=0 if request.cache == "0" else n_bytes(request.cache),
     )
 
 

@@ -109,6 +109,7 @@ def _workload(problem: Problem) -> Workload:
         problem.reference,
         problem.data,
         problem.max_length,
+        cache_bytes=problem.cache_bytes,
         trust_remote_code=problem.request.trust_remote_code,
     )
 

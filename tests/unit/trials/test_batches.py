@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,9 +7,17 @@ from autopeft.trials.batches import EncodedSplit, epoch_batches, sorted_batches
 
 
 def split(lengths: list[int]) -> EncodedSplit:
-    rows = tuple({"input_ids": [5] * n, "attention_mask": [1] * n} for n in lengths)
-    labels = tuple(float(i % 2) for i in range(len(lengths)))
-    return EncodedSplit(rows=rows, labels=labels, pad_token_id=9, regression=False)
+    n_tokens = sum(lengths)
+    return EncodedSplit(
+        columns={
+            "input_ids": np.full(n_tokens, 5, np.int32),
+            "attention_mask": np.ones(n_tokens, np.int32),
+        },
+        starts=np.cumsum([0, *lengths]),
+        labels=np.arange(len(lengths)) % 2.0,
+        pad_token_id=9,
+        regression=False,
+    )
 
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=200)
