@@ -12,7 +12,7 @@ from autopeft.trials.batches import EncodedSplit, sorted_batches
 from autopeft.trials.disk_cache import DiskCache
 
 #: Most rows, and tokens with padding, of a group.
-GROUP_ROWS, GROUP_TOKENS = 32, 4096
+GROUP_ROWS, GROUP_TOKENS = 64, 2048
 
 Batch = Mapping[str, torch.Tensor]
 

@@ -24,7 +24,6 @@ from autopeft.trials.engine import Engine
 from autopeft.trials.trial import RungReport, TrialSpec
 
 MAX_GRAD_NORM = 1.0
-EVAL_BATCH = 64
 SAMPLE_BATCHES = 4
 
 
@@ -97,7 +96,7 @@ class TrialRun:
         model = self._attachment.model.eval()
         logits = np.empty((len(split), self._engine.workload.n_labels))
         with torch.inference_mode(), self._autocast():
-            for rows in sorted_batches(split, EVAL_BATCH):
+            for rows in sorted_batches(split, len(split), self._engine.eval_tokens):
                 batch = split.batch(rows, self._engine.device)
                 del batch["labels"]
                 with self._prefix.skipped(split, rows):
