@@ -52,12 +52,13 @@ def estimate(
 
     if is_peft_config(file):
         subject = of_peft_config(file, spec, base, length)
-        rows = batch_size or BATCH_SIZE
+        rows = at_once = batch_size or BATCH_SIZE
     else:
-        configuration = configuration_of(str(file), spec, {})
+        asked = {} if batch_size is None else {"batch_size": batch_size}
+        configuration = configuration_of(str(file), spec, asked)
         subject = of_configuration(configuration, spec, base, length)
-        rows = batch_size or configuration.training.batch_size
-    memory = subject.memory(rows)
+        rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
+    memory = subject.memory(at_once)
     result = {
         "model": model,
         "configuration": subject.configuration,

@@ -110,6 +110,7 @@ def _workload(problem: Problem) -> Workload:
         problem.data,
         problem.max_length,
         trust_remote_code=problem.request.trust_remote_code,
+        precision=problem.request.precision,
     )
 
 

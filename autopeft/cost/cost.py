@@ -58,7 +58,7 @@ class CostModel:
 
     def memory(self, configuration: Configuration) -> MemoryEstimate:
         """Return the predicted training memory of a configuration."""
-        key = f"{configuration.components} {configuration.training.batch_size}"
+        key = f"{configuration.components} {configuration.training.rows_at_once}"
         if key not in self._memory:
             self._memory[key] = estimate_memory(
                 configuration,

@@ -15,6 +15,7 @@ from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.tasks.data import Split, TaskData
 from autopeft.tasks.task import TaskSpec
 from autopeft.trials.batches import EncodedSplit
+from autopeft.trials.precision import choose_dtype
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Workload:
         n_labels: Number of outputs of the head.
         train: Tokenised training rows.
         validation: Tokenised validation rows.
+        precision: What to compute in: `auto`, `float32`, `bf16` or `fp16`.
     """
 
     reference: ModelReference
@@ -38,6 +40,7 @@ class Workload:
     n_labels: int
     train: EncodedSplit
     validation: EncodedSplit
+    precision: str
 
     @classmethod
     def prepare(
@@ -47,6 +50,7 @@ class Workload:
         max_length: int,
         *,
         trust_remote_code: bool = False,
+        precision: str = "auto",
     ) -> Self:
         """Tokenise the data of a task once, for all workers.
 
@@ -72,6 +76,7 @@ class Workload:
             n_labels=data.n_labels,
             train=encode(data.train),
             validation=encode(data.validation),
+            precision=precision,
         )
 
 
@@ -81,6 +86,7 @@ class Engine:
     Attributes:
         workload: Model, task and data.
         device: Where trials run.
+        dtype: What they compute in.
         spec: Structure of the model.
         base: The base model with a task head; its parameters are frozen between trials.
     """
@@ -88,6 +94,7 @@ class Engine:
     def __init__(self, workload: Workload, device: torch.device) -> None:
         self.workload = workload
         self.device = device
+        self.dtype = choose_dtype(workload.precision, device)
         self.base, self._new_modules = self._load()
         self.spec: ModelSpec = inspect_model(self.base)
         # A head that came with the weights is kept; a new one is drawn anew for every trial.

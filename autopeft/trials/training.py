@@ -8,7 +8,6 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from autopeft.methods.method import AttachContext
 from autopeft.tasks.metrics import evaluate, mean_loss, predictions_from
 from autopeft.trials.batches import epoch_batches, sorted_batches
 from autopeft.trials.engine import Engine
+from autopeft.trials.precision import Arithmetic
 from autopeft.trials.trial import RungReport, TrialSpec
 
-MAX_GRAD_NORM = 1.0
 EVAL_BATCH = 64
 SAMPLE_BATCHES = 4
 
@@ -60,6 +59,7 @@ class TrialRun:
         self._parameters = dict(self._attachment.trainable())
         self._optimizer = self._build_optimizer()
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._rate_at)
+        self._arithmetic = Arithmetic(engine.dtype, engine.device)
         self._step = 0
         self._rung = 0
         self._seconds = 0.0
@@ -94,7 +94,7 @@ class TrialRun:
         task = self._engine.workload.task
         model = self._attachment.model.eval()
         logits = np.empty((len(split), self._engine.workload.n_labels))
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._arithmetic.autocast():
             for rows in sorted_batches(split, EVAL_BATCH):
                 batch = split.batch(rows, self._engine.device)
                 del batch["labels"]
@@ -129,6 +129,7 @@ class TrialRun:
             "rung": self._rung,
             "seconds": self._seconds,
             "rng": torch.get_rng_state(),
+            "arithmetic": self._arithmetic.state(),
         }
         if self._engine.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self._engine.device)
@@ -146,6 +147,7 @@ class TrialRun:
         self._attachment.load_extra_state(extra)
         state = torch.load(folder / "state.pt", weights_only=True)
         self._optimizer.load_state_dict(state["optimizer"])
+        self._arithmetic.load_state(state.get("arithmetic", {}))
         self._step, self._rung = int(state["step"]), int(state["rung"])
         self._seconds = float(state["seconds"])
         self._schedule.last_epoch = self._step
@@ -158,25 +160,41 @@ class TrialRun:
         self._engine.restore(self._attachment.detach())
 
     def _train_to(self, step: int) -> list[float]:
-        model = self._attachment.model.train()
+        self._attachment.model.train()
         losses: list[float] = []
         for batch in self._batches():
-            with self._autocast():
-                loss = model(**batch).loss
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise DivergedError(f"the loss is {value} at step {self._step + 1}")
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAX_GRAD_NORM)
-            self._optimizer.step()
+            losses.append(self._differentiate(batch))
+            self._arithmetic.step(self._optimizer, self._parameters.values())
             self._schedule.step()
             self._step += 1
             self._attachment.after_optimizer_step(self._step)
             self._optimizer.zero_grad()
-            losses.append(value)
             if self._step == step:
                 break
         return losses
+
+    def _differentiate(self, batch: dict[str, torch.Tensor]) -> float:
+        """Leave a batch's gradients at the parameters, and return its loss.
+
+        The mean over the batch is the sum of the means over its parts, each weighted by its share
+        of the rows; what a method adds to every loss counts once, because the shares sum to 1.
+        """
+        total = 0.0
+        for part in self._parts(batch):
+            with self._arithmetic.autocast():
+                loss = self._attachment.model(**part).loss
+            share = len(part["labels"]) / len(batch["labels"])
+            total += share * float(loss.detach())
+            if not math.isfinite(total):
+                raise DivergedError(f"the loss is {total} at step {self._step + 1}")
+            self._arithmetic.backward(share * loss)
+        return total
+
+    def _parts(self, batch: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield the rows of a batch that go through the model at once."""
+        size = self._training.rows_at_once
+        for start in range(0, len(batch["labels"]), size):
+            yield {name: rows[start : start + size] for name, rows in batch.items()}
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield batches from the current step on, without end."""
@@ -193,7 +211,7 @@ class TrialRun:
         split = self._engine.workload.train
         batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch=0)
         for rows in itertools.islice(batches, SAMPLE_BATCHES):
-            yield split.batch(rows, self._engine.device)
+            yield from self._parts(split.batch(rows, self._engine.device))
 
     def _build_optimizer(self) -> torch.optim.AdamW:
         rate = self._training.learning_rate
@@ -214,9 +232,3 @@ class TrialRun:
         if step < warmup:
             return step / warmup
         return max(0.0, (self.total_steps - step) / max(1, self.total_steps - warmup))
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        # On CPUs without bf16 units bf16 is 60 times slower, so only GPUs get it.
-        if self._engine.device.type == "cuda" and torch.cuda.is_bf16_supported():
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return nullcontext()
