@@ -112,8 +112,11 @@ class Problem:
                 best.append(float(self.space.adapter_params(small) or 1))
                 worst.append(float(self.space.budget.limit))
             else:
-                best.append(float(self.costs.memory(self._trained(small)).total))
-                worst.append(float(self.costs.memory(self._trained(large)).total))
+                # Parts of a batch may make more parameters take less memory.
+                ends = (self.costs.memory(self._trained(p)).total for p in (small, large))
+                low, high = sorted(map(float, ends))
+                best.append(low)
+                worst.append(high)
         return ReferencePoint.between(self.objectives, best, worst)
 
     def extremes(self) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
