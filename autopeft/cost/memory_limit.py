@@ -55,17 +55,29 @@ class MemoryLimit:
     _known: dict[object, tuple[list[Configuration], list[Configuration]]] = field(
         default_factory=dict
     )
+    _guesses: dict[object, int] = field(default_factory=dict)
 
     def met(self, configuration: Configuration) -> Configuration | None:
         """Return a configuration with the largest micro-batch that fits, `None` if none does.
 
         The batch is halved, half an example rounded up, until a part of it fits.
         """
-        for rows in halvings(configuration.training.rows_at_once):
-            parts = _at_once(configuration, rows)
-            if self.costs.memory(parts).total <= self.limit:
-                return configuration if rows == configuration.training.rows_at_once else parts
-        return None
+        whole = configuration.training.rows_at_once
+        sizes = list(halvings(whole))
+        # Most configurations of a kind take the same size: two predictions tell it.
+        kind = (_kind(configuration), whole)
+        index = self._guesses.get(kind, 0)
+        while index < len(sizes) and not self._holds(configuration, sizes[index]):
+            index += 1
+        while index > 0 and self._holds(configuration, sizes[index - 1]):
+            index -= 1
+        if index == len(sizes):
+            return None
+        self._guesses[kind] = index
+        return configuration if index == 0 else _at_once(configuration, sizes[index])
+
+    def _holds(self, configuration: Configuration, rows: int) -> bool:
+        return self.costs.memory(_at_once(configuration, rows)).total <= self.limit
 
     def admits(self, configuration: Configuration) -> bool:
         """Tell whether a configuration fits with one example at a time; mostly from bounds.

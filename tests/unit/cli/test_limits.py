@@ -74,6 +74,7 @@ def test_train_keeps_to_the_memory(
     capsys: pytest.CaptureFixture[str], tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = {k: v for k, v in tiny_settings.items() if k not in {"budget", "trials"}}
+    settings |= {"epochs": 1.0}
     arguments = ["--config", "preset:lora-qv", "--study", "s", "--json", "--max-memory", "1200KiB"]
     outcome = run(capsys, "train", *arguments, *as_options(settings))
     assert outcome.code == 0, outcome.err
