@@ -1,14 +1,13 @@
 """What a configuration costs on a model: nothing is trained, no weights are read."""
 
-import re
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autopeft.api.catalogue import configuration_of
+from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.subject import largest_batch, of_configuration, of_peft_config
-from autopeft.errors import RequestError
 from autopeft.methods.peft_config import is_peft_config
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
@@ -16,8 +15,6 @@ from autopeft.models.spec import inspect_model
 
 #: Examples a step where neither the user nor a configuration says how many.
 BATCH_SIZE = 16
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]i?B?|B)", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def estimate(
@@ -52,12 +49,13 @@ def estimate(
 
     if is_peft_config(file):
         subject = of_peft_config(file, spec, base, length)
-        rows = batch_size or BATCH_SIZE
+        rows = at_once = batch_size or BATCH_SIZE
     else:
-        configuration = configuration_of(str(file), spec, {})
+        asked = {} if batch_size is None else {"batch_size": batch_size}
+        configuration = configuration_of(str(file), spec, asked)
         subject = of_configuration(configuration, spec, base, length)
-        rows = batch_size or configuration.training.batch_size
-    memory = subject.memory(rows)
+        rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
+    memory = subject.memory(at_once)
     result = {
         "model": model,
         "configuration": subject.configuration,
@@ -77,20 +75,3 @@ def estimate(
         result["fits"] = memory.total <= limit
         result["largest_batch"] = largest_batch(lambda n: subject.memory(n).total, limit)
     return result
-
-
-def n_bytes(text: str) -> int:
-    """Return the bytes of a size such as `24GiB`, `24GB`, `512M` or `1000`.
-
-    Units with an i count in 1024s, those with a B alone in 1000s; a bare letter is 1024s, as GPU
-    makers mean it.
-
-    Raises:
-        RequestError: If the text is no size above zero.
-    """
-    match = _BYTES.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise RequestError(f"Cannot read the memory '{text}': write 24GiB, 24GB or 512MiB.")
-    unit = match[2].lower()
-    thousand = 1000 if unit.endswith("b") and "i" not in unit else 1024
-    return int(float(match[1]) * thousand ** _POWERS[unit.rstrip("b").rstrip("i")])

@@ -39,6 +39,9 @@ class SearchRequest(BaseModel):
         max_length: Longest input in tokens; `None` takes the task's.
         train_rows: Training rows to use, stratified; `None` takes the task's.
         eval_rows: Validation rows to use, stratified; `None` takes the task's.
+        max_memory: Most predicted memory of a training step, such as `8GiB`; `None` takes a GPU's,
+            and no limit on a CPU.
+        precision: What to compute in; `auto` takes bf16 where it is faster than float32.
         seed: Seed of everything.
         runner: `local` (this process), `ray`, or `auto`.
         workers: Trials at a time; `None` takes the number of GPUs, or 1.
@@ -72,6 +75,8 @@ class SearchRequest(BaseModel):
     max_length: Annotated[int, Field(ge=4)] | None = None
     train_rows: Annotated[int, Field(ge=2)] | None = None
     eval_rows: Annotated[int, Field(ge=2)] | None = None
+    max_memory: str | None = None
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     runner: Literal["auto", "local", "ray"] = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None

@@ -54,6 +54,14 @@ _OPTIONS: dict[str, Any] = {
             help="Most adapter parameters: 0.1%, 50k, 1.5M. Default: 1%.", rich_help_panel=_WHAT
         ),
     ],
+    "max_memory": Annotated[
+        str | None,
+        typer.Option(
+            help="Most predicted memory of a training step: 8GiB. Batches go through the model in "
+            "parts where needed. Default: the GPU's; no limit on a CPU.",
+            rich_help_panel=_WHAT,
+        ),
+    ],
     "space": Annotated[
         str | None,
         typer.Option(
@@ -117,6 +125,14 @@ _OPTIONS: dict[str, Any] = {
         float | None,
         typer.Option(
             help="Learning rate of the task head. Default: the task's.", rich_help_panel=_HOW
+        ),
+    ],
+    "precision": Annotated[
+        str | None,
+        typer.Option(
+            help="auto (bf16 where the device is faster in it), float32, bf16, or fp16 on a GPU. "
+            "Default: auto.",
+            rich_help_panel=_HOW,
         ),
     ],
     "seed": Annotated[

@@ -30,7 +30,12 @@ class Cost:
 
 
 class CostModel:
-    """Computes costs of configurations of one model at one batch shape, each once."""
+    """Computes costs of configurations of one model at one batch shape, each once.
+
+    Attributes:
+        spec: Structure of the model.
+        seq_length: Longest input in tokens.
+    """
 
     def __init__(
         self, spec: ModelSpec, meta_model: Callable[[], PreTrainedModel], seq_length: int
@@ -42,30 +47,30 @@ class CostModel:
             meta_model: Builds a fresh model with its task head on the `meta` device.
             seq_length: Longest input in tokens, which the memory is predicted for.
         """
-        self._spec = spec
+        self.spec = spec
         self._meta_model = meta_model
-        self._seq_length = seq_length
+        self.seq_length = seq_length
         self._memory: dict[str, MemoryEstimate] = {}
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return all costs of a configuration."""
         return Cost(
-            adapter_params=count_parameters(configuration, self._spec),
-            head_params=self._spec.head_params,
-            base_params=self._spec.base_params,
+            adapter_params=count_parameters(configuration, self.spec),
+            head_params=self.spec.head_params,
+            base_params=self.spec.base_params,
             peak_memory_bytes=self.memory(configuration).total,
         )
 
     def memory(self, configuration: Configuration) -> MemoryEstimate:
         """Return the predicted training memory of a configuration."""
-        key = f"{configuration.components} {configuration.training.batch_size}"
+        key = f"{configuration.components} {configuration.training.rows_at_once}"
         if key not in self._memory:
             self._memory[key] = estimate_memory(
                 configuration,
-                self._spec,
+                self.spec,
                 self._meta_model,
-                n_adapter_params=count_trained(configuration, self._spec),
-                mask_bytes=count_mask_bytes(configuration, self._spec),
-                seq_length=self._seq_length,
+                n_adapter_params=count_trained(configuration, self.spec),
+                mask_bytes=count_mask_bytes(configuration, self.spec),
+                seq_length=self.seq_length,
             )
         return self._memory[key]

@@ -56,7 +56,7 @@ def estimate_memory(
     """Return the training memory of a configuration.
 
     Args:
-        configuration: What is trained; its batch size is used.
+        configuration: What is trained; the examples of one forward are used.
         spec: Structure of the model.
         meta_model: Builds a fresh model with its task head on the `meta` device.
         n_adapter_params: Adapter parameters that train: the tensors are dense, pruned or not.
@@ -66,7 +66,7 @@ def estimate_memory(
     context = AttachContext(spec=spec, total_steps=100, seed=0)
     base = meta_model().requires_grad_(requires_grad=False)
     model = on_meta(base, configuration.components, context)
-    activations = saved_bytes(model.train(), configuration.training.batch_size, seq_length)
+    activations = saved_bytes(model.train(), configuration.training.rows_at_once, seq_length)
     trainable = n_adapter_params + spec.head_params
     held = spec.base_params + spec.head_params
     if configuration.method != "full":  # the adapter's weights come on top of the base

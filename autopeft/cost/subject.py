@@ -29,7 +29,7 @@ class Subject:
     Attributes:
         configuration: As plain data.
         adapter_params: As a budget counts them.
-        memory: Returns the memory of a step by the examples in it.
+        memory: Returns the memory of a step by the examples in one forward.
         flops: Returns the floating-point operations of a step by the examples in it.
     """
 
@@ -56,7 +56,7 @@ def of_configuration(
     costs = CostModel(spec, meta_model, seq_length)
 
     def memory(rows: int) -> MemoryEstimate:
-        training = replace(configuration.training, batch_size=rows)
+        training = replace(configuration.training, batch_size=rows, micro_batch_size=None)
         return costs.memory(replace(configuration, training=training))
 
     def flops(rows: int) -> int:

@@ -20,6 +20,7 @@ from autopeft.tasks.data import Split, TaskData
 from autopeft.tasks.task import TaskSpec
 from autopeft.trials.batches import EncodedSplit
 from autopeft.trials.disk_cache import DiskCache
+from autopeft.trials.precision import choose_dtype
 from autopeft.trials.prefix import FrozenPrefix
 from autopeft.trials.tokens import encoded
 
@@ -45,6 +46,7 @@ class Workload:
         train: Tokenised training rows.
         validation: Tokenised validation rows.
         cache_bytes: Most that may lie on the disk of what trials need again; 0 keeps nothing.
+        precision: What to compute in: `auto`, `float32`, `bf16` or `fp16`.
     """
 
     reference: ModelReference
@@ -54,6 +56,7 @@ class Workload:
     train: EncodedSplit
     validation: EncodedSplit
     cache_bytes: int
+    precision: str
 
     @classmethod
     def prepare(
@@ -64,6 +67,7 @@ class Workload:
         *,
         cache_bytes: int = 0,
         trust_remote_code: bool = False,
+        precision: str = "auto",
     ) -> Self:
         """Tokenise the data of a task once, for all workers.
 
@@ -73,6 +77,7 @@ class Workload:
             max_length: Longest input in tokens; longer ones are cut.
             cache_bytes: Most that may lie on the disk of what trials need again.
             trust_remote_code: Whether Python code that comes with the model may run.
+            precision: What to compute in: `auto`, `float32`, `bf16` or `fp16`.
 
         Raises:
             ModelError: If the tokenizer cannot be had.
@@ -92,6 +97,7 @@ class Workload:
             train=encode(data.train),
             validation=encode(data.validation),
             cache_bytes=cache_bytes,
+            precision=precision,
         )
 
 
@@ -101,6 +107,7 @@ class Engine:
     Attributes:
         workload: Model, task and data.
         device: Where trials run.
+        dtype: What they compute in.
         spec: Structure of the model.
         base: The base model with a task head; its parameters are frozen between trials.
         eval_tokens: Most tokens of an evaluation batch, padding included.
@@ -110,6 +117,7 @@ class Engine:
         self.workload = workload
         self.device = device
         self._prefixes: dict[int, FrozenPrefix] = {}
+        self.dtype = choose_dtype(workload.precision, device)
         self.base, self._new_modules = self._load()
         self.spec: ModelSpec = inspect_model(self.base)
         self.eval_tokens = evaluation_tokens(self.spec, device)
@@ -145,7 +153,7 @@ class Engine:
         for name, tensor in self.base.base_model.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-        machine = [torch.__version__, transformers.__version__, str(self.device)]
+        machine = [torch.__version__, transformers.__version__, str(self.device), str(self.dtype)]
         machine += [torch.backends.cpu.get_cpu_capability(), str(torch.get_num_threads())]
         if self.device.type == "cuda":
             machine.append(torch.cuda.get_device_name(self.device))

@@ -186,9 +186,15 @@ class FrozenPrefix:
             except (TypeError, ValueError, AttributeError, RuntimeError) as error:
                 return f"a layer needs more than hidden states ({error})"
         difference = (plain - begun_above).abs().max()
-        if bool(difference <= ROUNDING[hidden.dtype] * plain.abs().max()):
+        if bool(difference <= ROUNDING[_arithmetic(hidden)] * plain.abs().max()):
             return None
         return "a layer's output for a row follows from more than the hidden states below it"
+
+
+def _arithmetic(states: torch.Tensor) -> torch.dtype:
+    """Return the type that the layers compute in, whatever they give."""
+    device = states.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
 
 
 class _ReachedError(Exception):
