@@ -15,8 +15,11 @@ from tests.tiny import data_of
 
 
 def tiny_workload(model: Path, data: Path, cache_bytes: int = 2**24) -> Workload:
+    """Return a workload in float32, so that numbers are the same on all CPUs."""
     loaded = load_data(find_task("sst2"), data)
-    return Workload.prepare(resolve_model(str(model)), loaded, 16, cache_bytes=cache_bytes)
+    return Workload.prepare(
+        resolve_model(str(model)), loaded, 16, cache_bytes=cache_bytes, precision="float32"
+    )
 
 
 def tiny_engine(model: Path, data: Path, cache_bytes: int = 2**24) -> Engine:

@@ -26,7 +26,7 @@ def test_mistakes_are_found_before_anything_is_written(
     arguments, message = WRONG[name]
     if name == "fp16" and _has_gpu():
         pytest.skip("there is a GPU")
-    outcome = run(capsys, "search", *arguments, *as_options(tiny_settings))
+    outcome = run(capsys, "search", *as_options(tiny_settings), *arguments)
     assert outcome.code == 2
     assert message in outcome.err
     assert "Traceback" not in outcome.err
@@ -48,7 +48,7 @@ def test_bf16_on_a_cpu_without_units_is_said(
     monkeypatch.setattr("autopeft.trials.precision.bf16_slowdown", lambda: 61.3)
     if _has_gpu():
         pytest.skip("there is a GPU")
-    outcome = run(capsys, "plan", "--precision", "bf16", *as_options(tiny_settings))
+    outcome = run(capsys, "plan", *as_options(tiny_settings), "--precision", "bf16")
     assert outcome.code == 0, outcome.err
     assert "bf16 is 61 times slower than float32 on this CPU" in caplog.text
 
@@ -57,7 +57,8 @@ def test_a_plan_says_what_goes_through_the_model_at_once(
     capsys: pytest.CaptureFixture[str], tiny_settings: dict[str, Any]
 ) -> None:
     def plan(*options: object) -> dict[str, Any]:
-        outcome = run(capsys, "plan", "--format", "json", *options, *as_options(tiny_settings))
+        two = ["--methods", "lora,ia3", "--format", "json"]
+        outcome = run(capsys, "plan", *two, *options, *as_options(tiny_settings))
         assert outcome.code == 0, outcome.err
         result: dict[str, Any] = json.loads(outcome.out)
         return result

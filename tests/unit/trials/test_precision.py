@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from autopeft.trials.engine import Engine
 from autopeft.trials.precision import Arithmetic, choose_dtype
 from autopeft.trials.training import TrialRun
 from tests.tiny import ALL, save_tiny
-from tests.workload import tiny_engine, tiny_workload, trial
+from tests.workload import tiny_engine, trial
 
 CPU = torch.device("cpu")
 
@@ -36,7 +35,7 @@ def test_what_is_asked_for_is_not_probed() -> None:
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path, tiny_data: Path) -> Engine:
-    return Engine(replace(tiny_workload(tiny_model, tiny_data), precision="float32"), CPU)
+    return tiny_engine(tiny_model, tiny_data)
 
 
 def losses(engine: Engine, dtype: torch.dtype) -> list[float]:
