@@ -1,0 +1,126 @@
+"""What each feature of the engine gains: it is switched off from outside, for one trial.
+
+The variants of a configuration run one after the other in the same process, in an order that
+rotates, on the same resident engine.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from arithmetic import batch_shapes, flops_of_training, measure_arithmetic
+from material import Material, clock
+from ways import GivenTrials
+
+from autopeft.runners import local
+from autopeft.runners.local import LocalRunner
+from autopeft.trials import training
+from autopeft.trials.batches import EncodedSplit
+
+TRAINER_EVAL_BATCH = 8
+
+
+def random_batches(
+    split: EncodedSplit, batch_size: int, seed: int, epoch: int
+) -> Iterator[list[int]]:
+    """Yield batches as `Trainer` has them: rows of any length together."""
+    order = np.random.default_rng([seed, epoch]).permutation(len(split))
+    for start in range(0, len(order), batch_size):
+        yield [int(i) for i in order[start : start + batch_size]]
+
+
+def unsorted_batches(split: EncodedSplit, batch_size: int) -> Iterator[list[int]]:  # noqa: ARG001
+    """Yield evaluation batches as `Trainer` has them: in the order of the file, 8 each."""
+    for start in range(0, len(split), TRAINER_EVAL_BATCH):
+        yield list(range(start, min(start + TRAINER_EVAL_BATCH, len(split))))
+
+
+def before_each_trial(work: Callable[[Any], object]) -> AbstractContextManager[Any]:
+    """Do `work(engine)` before every trial of the local runner."""
+    run_trial = local.run_trial
+
+    def run(engine: Any, *arguments: Any) -> None:
+        work(engine)
+        run_trial(engine, *arguments)
+
+    return patch.object(local, "run_trial", run)
+
+
+def variants(material: Material) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
+    """Return what switches each feature off; a name that is gone from autopeft is an error."""
+    return {
+        "all on": nullcontext,
+        "length buckets": lambda: patch.object(training, "epoch_batches", random_batches),
+        "sorted evaluation": lambda: patch.object(training, "sorted_batches", unsorted_batches),
+        "resident base": lambda: before_each_trial(lambda engine: engine.reload()),
+        "tokenise once": lambda: before_each_trial(lambda _: material.workload()),
+        # PLACE FOR THE FROZEN-PREFIX CACHE: "frozen prefix": what runs a trial without it.
+    }
+
+
+def run_features(material: Material, indices: Sequence[int]) -> dict[str, Any]:
+    """Run configurations with everything on and with each feature off.
+
+    Returns:
+        `walls`: seconds of a trial by variant and configuration; `arithmetic`: what a step
+        reaches of the processor's matrix products, with everything on.
+    """
+    switches = list(variants(material).items())
+    walls: dict[str, dict[int, float]] = {name: {} for name, _ in switches}
+    step_seconds: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        runner = LocalRunner(material.workload(), lambda number: Path(scratch) / str(number))
+        _timed(runner, material, indices[0])  # the model is loaded, kernels have been chosen
+        for turn, index in enumerate(indices):
+            shift = turn % len(switches)
+            for name, off in switches[shift:] + switches[:shift]:
+                with off(), _step_watch() as steps:
+                    walls[name][index] = _timed(runner, material, index)
+                if name == "all on":
+                    step_seconds[index] = sum(steps)
+    return {"walls": walls, "arithmetic": _arithmetic(material, step_seconds)}
+
+
+def _timed(runner: LocalRunner, material: Material, index: int) -> float:
+    source = GivenTrials(material, [index])
+    started = clock()
+    runner.run(source)
+    [measurement] = source.measured
+    return measurement.ended - started
+
+
+@contextmanager
+def _step_watch() -> Iterator[list[float]]:
+    """Collect the seconds of training: those of `advance` without those of `evaluate`."""
+    advance, evaluate = training.TrialRun.advance, training.TrialRun.evaluate
+    seconds: list[float] = []
+
+    def timed(method: Callable[..., Any], sign: int) -> Callable[..., Any]:
+        def run(trial: Any) -> Any:
+            started = time.perf_counter()
+            result = method(trial)
+            seconds.append(sign * (time.perf_counter() - started))
+            return result
+
+        return run
+
+    with (
+        patch.object(training.TrialRun, "advance", timed(advance, 1)),
+        patch.object(training.TrialRun, "evaluate", timed(evaluate, -1)),
+    ):
+        yield seconds
+
+
+def _arithmetic(material: Material, step_seconds: dict[int, float]) -> dict[str, Any]:
+    shapes = batch_shapes(material)
+    rates = measure_arithmetic(material, shapes)
+    reached = {
+        index: flops_of_training(material, index, shapes) / seconds
+        for index, seconds in step_seconds.items()
+    }
+    return {"peak": rates.peak, "same_shapes": rates.same_shapes, "reached": reached}
