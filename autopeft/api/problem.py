@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from autopeft.api.catalogue import configuration_of
+from autopeft.api.data_notes import shape_notes
 from autopeft.api.request import SearchRequest
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
@@ -44,6 +45,7 @@ class Problem:
         max_length: Longest input in tokens.
         batch_size: Examples a step, where the space does not choose it.
         epochs: Passes over the training rows of a full training.
+        notes: What the user should know of how model and data were taken, a sentence each.
     """
 
     request: SearchRequest
@@ -57,6 +59,7 @@ class Problem:
     max_length: int
     batch_size: int
     epochs: float
+    notes: tuple[str, ...]
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return the cost of a configuration."""
@@ -139,12 +142,16 @@ def resolve(request: SearchRequest) -> Problem:
             "methods` and `autopeft estimate` take it, a search does not."
         )
     max_length = min(request.max_length or task.max_length, spec.max_length or 2**31)
-    batch_size = min(request.batch_size or data.task.batch_size, len(data.train))
+    asked_batch = request.batch_size or data.task.batch_size
+    batch_size = min(asked_batch, len(data.train))
     training: dict[str, Value] = {"batch_size": batch_size}
     head_rate = request.head_learning_rate or data.task.head_learning_rate
     if head_rate is not None:
         training["head_learning_rate"] = head_rate
     space_text, space = _space(request, spec, training, max_length)
+    if request.configuration is not None:
+        asked_batch = space.configuration(space.smallest()).training.batch_size
+    notes = shape_notes(request.max_length, spec.max_length, asked_batch, len(data.train))
     return Problem(
         request=request,
         reference=reference,
@@ -157,6 +164,7 @@ def resolve(request: SearchRequest) -> Problem:
         max_length=max_length,
         batch_size=batch_size,
         epochs=request.epochs or task.epochs,
+        notes=(*spec.notes, *notes),
     )
 
 
