@@ -4,13 +4,13 @@ import statistics
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from material import Material
 
-from autopeft.cost.flops import count_flops
-from autopeft.methods.composite import on_meta
-from autopeft.methods.method import AttachContext
+from autopeft.cost.subject import of_configuration
 from autopeft.models.loading import load_config, meta_model
 from autopeft.trials.batches import epoch_batches
 from autopeft.trials.engine import pick_device
@@ -45,14 +45,22 @@ def batch_shapes(material: Material) -> Counter[tuple[int, int]]:
 
 
 def flops_of_training(material: Material, index: int, shapes: Counter[tuple[int, int]]) -> float:
-    """Return the operations of a configuration's training on batches of these shapes."""
+    """Return the operations of a configuration's training on batches of these shapes.
+
+    Those of a step are a polynomial of degree two in the length, because attention is: three
+    lengths tell the others. A batch that is not full has its share of a full one.
+    """
     problem = material.problem
     config = load_config(problem.reference, problem.data.n_labels)
-    base = meta_model(config).requires_grad_(requires_grad=False)
-    components = material.configurations[index].components
-    context = AttachContext(spec=problem.spec, total_steps=material.steps, seed=0)
-    model = on_meta(base, components, context).train()
-    return float(sum(n * count_flops(model, *shape) for shape, n in shapes.items()))
+    configuration, base = material.configurations[index], partial(meta_model, config)
+    lengths = sorted({length for _, length in shapes})
+    known = sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]})
+    rows = problem.batch_size
+    counts = [
+        of_configuration(configuration, problem.spec, base, length).flops(rows) for length in known
+    ]
+    curve = np.polynomial.Polynomial.fit(known, counts, len(known) - 1)
+    return float(sum(n * curve(length) * size / rows for (size, length), n in shapes.items()))
 
 
 def measure_arithmetic(material: Material, shapes: Counter[tuple[int, int]]) -> Arithmetic:
