@@ -67,11 +67,13 @@ def run_features(material: Material, indices: Sequence[int]) -> dict[str, Any]:
     """Run configurations with everything on and with each feature off.
 
     Returns:
-        `walls`: seconds of a trial by variant and configuration; `arithmetic`: what a step
-        reaches of the processor's matrix products, with everything on.
+        `walls` and `cpus`: seconds of a trial by variant and configuration, and those of the
+        processor; `arithmetic`: what a step reaches of the processor's matrix products, with
+        everything on.
     """
     switches = list(variants(material).items())
     walls: dict[str, dict[int, float]] = {name: {} for name, _ in switches}
+    cpus: dict[str, dict[int, float]] = {name: {} for name, _ in switches}
     step_seconds: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         runner = LocalRunner(material.workload(), lambda number: Path(scratch) / str(number))
@@ -80,18 +82,18 @@ def run_features(material: Material, indices: Sequence[int]) -> dict[str, Any]:
             shift = turn % len(switches)
             for name, off in switches[shift:] + switches[:shift]:
                 with off(), _step_watch() as steps:
-                    walls[name][index] = _timed(runner, material, index)
+                    walls[name][index], cpus[name][index] = _timed(runner, material, index)
                 if name == "all on":
                     step_seconds[index] = sum(steps)
-    return {"walls": walls, "arithmetic": _arithmetic(material, step_seconds)}
+    return {"walls": walls, "cpus": cpus, "arithmetic": _arithmetic(material, step_seconds)}
 
 
-def _timed(runner: LocalRunner, material: Material, index: int) -> float:
+def _timed(runner: LocalRunner, material: Material, index: int) -> tuple[float, float]:
     source = GivenTrials(material, [index])
-    started = clock()
+    started, cpu = clock(), time.process_time()
     runner.run(source)
     [measurement] = source.measured
-    return measurement.ended - started
+    return measurement.ended - started, time.process_time() - cpu
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class Measurement:
         accuracy: On the validation rows.
         busy: Seconds in training steps, their batches and the evaluation.
         ended: When the next trial could begin.
+        cpu: Processor seconds of the process that trained, since it was started.
         peak_bytes: Peak resident memory of the process that trained, until then.
         device_bytes: Peak memory of the GPU, if there is one.
     """
@@ -59,6 +60,7 @@ class Measurement:
     accuracy: float
     busy: float
     ended: float
+    cpu: float
     peak_bytes: int
     device_bytes: int | None
 

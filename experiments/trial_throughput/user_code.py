@@ -114,6 +114,7 @@ def train_and_score(recipe: Recipe, job: Job) -> dict[str, Any]:
     return {
         "accuracy": metrics["eval_accuracy"],
         "busy": watch.seconds + evaluation,
+        "cpu": time.process_time(),
         "peak_bytes": peak_of(),
         "device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     }

@@ -1,7 +1,9 @@
 """The ways of running trials: an Optuna loop, Ray Tune, and autopeft's two runners."""
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,7 @@ def ray_tune(material: Material, indices: Sequence[int]) -> list[Measurement]:
     return measured
 
 
-FOUND = ("accuracy", "busy", "peak_bytes", "device_bytes")
+FOUND = ("accuracy", "busy", "cpu", "peak_bytes", "device_bytes")
 
 
 def _trainable(config: dict[str, Any], recipes: dict[int, Recipe], job: Job) -> None:
@@ -81,16 +83,32 @@ def _trainable(config: dict[str, Any], recipes: dict[int, Recipe], job: Job) -> 
     tune.report(train_and_score(recipes[config["index"]], job))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a process has used: processor seconds, and memory at its peak."""
+
+    cpu: float
+    peak_bytes: int
+
+
+def usage_of_this_process() -> Usage:
+    """Return what this process has used."""
+    return Usage(cpu=time.process_time(), peak_bytes=peak_of())
+
+
 class GivenTrials:
     """A source of trials that hands out these configurations and records what comes back."""
 
     def __init__(
-        self, material: Material, indices: Sequence[int], peak: Callable[[], int] = peak_of
+        self,
+        material: Material,
+        indices: Sequence[int],
+        usage: Callable[[], Usage] = usage_of_this_process,
     ) -> None:
         self._material = material
         self._waiting = list(indices)
-        self._peak = peak
-        self._reports: dict[int, tuple[RungReport, int]] = {}
+        self._usage = usage
+        self._reports: dict[int, tuple[RungReport, Usage]] = {}
         self.measured: list[Measurement] = []
 
     def next_trial(self) -> TrialSpec | NoTrial:
@@ -106,20 +124,21 @@ class GivenTrials:
         )
 
     def report(self, number: int, report: RungReport) -> Decision:
-        self._reports[number] = report, self._peak()  # the worker is still there
+        self._reports[number] = report, self._usage()  # the worker is still there
         return Decision.CONTINUE
 
     def finish(self, number: int, result: TrialResult) -> None:
         if result.status is not TrialStatus.COMPLETE:
             raise RuntimeError(f"trial {number}: {result.reason}\n{result.traceback}")
-        report, peak = self._reports[number]
+        report, usage = self._reports[number]
         self.measured.append(
             Measurement(
                 index=number,
                 accuracy=report.metrics["accuracy"],
                 busy=report.seconds,
                 ended=clock(),
-                peak_bytes=peak,
+                cpu=usage.cpu,
+                peak_bytes=usage.peak_bytes,
                 device_bytes=result.measured_memory_bytes,
             )
         )
@@ -137,18 +156,21 @@ def ray_runner(material: Material, indices: Sequence[int]) -> list[Measurement]:
     """autopeft on Ray, with one worker."""
     from autopeft.runners.ray_cluster import RayRunner
 
-    source = GivenTrials(material, indices, peak_of_ray_workers)
+    source = GivenTrials(material, indices, usage_of_the_ray_worker)
     with tempfile.TemporaryDirectory() as scratch, StudyFolder(Path(scratch) / "study") as folder:
         RayRunner(material.workload(), folder, 1, None).run(source)
     return source.measured
 
 
-def peak_of_ray_workers() -> int:
-    """Return the peak memory of the largest of Ray's workers below this process."""
+def usage_of_the_ray_worker() -> Usage:
+    """Return what the largest of Ray's workers below this process has used: the one that trains."""
     import psutil
 
     children = psutil.Process().children(recursive=True)
-    return max(peak_of(p.pid) for p in children if "".join(p.cmdline()).startswith("ray::"))
+    workers = [p for p in children if "".join(p.cmdline()).startswith("ray::")]
+    largest = max(workers, key=lambda worker: peak_of(worker.pid))
+    times = largest.cpu_times()
+    return Usage(cpu=times.user + times.system, peak_bytes=peak_of(largest.pid))
 
 
 WAYS: dict[str, Way] = {
