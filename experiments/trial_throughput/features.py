@@ -40,7 +40,16 @@ def unsorted_batches(split: EncodedSplit, batch_size: int) -> Iterator[list[int]
         yield list(range(start, min(start + TRAINER_EVAL_BATCH, len(split))))
 
 
-def before_each_trial(work: Callable[[Any], object]) -> AbstractContextManager[Any]:
+@contextmanager
+def replaced(owner: Any, name: str, by: Callable[..., Any]) -> Iterator[None]:
+    """Let `by` stand for a function of autopeft; if nobody calls it any more, that is an error."""
+    with patch.object(owner, name, side_effect=by) as stand_in:
+        yield
+    if not stand_in.called:
+        raise RuntimeError(f"{owner.__name__}.{name} was not called: this measures nothing.")
+
+
+def before_each_trial(work: Callable[[Any], object]) -> AbstractContextManager[None]:
     """Do `work(engine)` before every trial of the local runner."""
     run_trial = local.run_trial
 
@@ -48,18 +57,20 @@ def before_each_trial(work: Callable[[Any], object]) -> AbstractContextManager[A
         work(engine)
         run_trial(engine, *arguments)
 
-    return patch.object(local, "run_trial", run)
+    return replaced(local, "run_trial", run)
 
 
-def variants(material: Material) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
-    """Return what switches each feature off; a name that is gone from autopeft is an error."""
+def variants(material: Material) -> dict[str, Callable[[], AbstractContextManager[None]]]:
+    """Return what switches each feature off."""
     return {
         "all on": nullcontext,
-        "length buckets": lambda: patch.object(training, "epoch_batches", random_batches),
-        "sorted evaluation": lambda: patch.object(training, "sorted_batches", unsorted_batches),
+        "length buckets": lambda: replaced(training, "epoch_batches", random_batches),
+        "sorted evaluation": lambda: replaced(training, "sorted_batches", unsorted_batches),
         "resident base": lambda: before_each_trial(lambda engine: engine.reload()),
         "tokenise once": lambda: before_each_trial(lambda _: material.workload()),
-        # PLACE FOR THE FROZEN-PREFIX CACHE: "frozen prefix": what runs a trial without it.
+        # PLACE FOR THE FROZEN-PREFIX CACHE, such as
+        # "frozen prefix": lambda: replaced(MODULE, "NAME", lambda *_: None)
+        # where NAME says from which layer on a trial can begin.
     }
 
 

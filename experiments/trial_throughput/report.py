@@ -196,7 +196,7 @@ def _against_lines(against: dict[str, Any]) -> str:
         f"autopeft's local runner is {against['times_faster']:.2f} times as fast as the Optuna "
         f"loop over all configurations, {_shown(against['times_faster_by_configuration'])} times "
         f"a configuration, and takes {against['times_less_processor_time']:.2f} times less "
-        f"processor time; its accuracy is higher by {difference['mean']:+.4f} on average "
+        f"processor time; its accuracy differs by {difference['mean']:+.4f} on average "
         f"(standard error {difference['standard_error']:.4f}, standard deviation "
         f"{difference['standard_deviation']:.4f})."
     )
