@@ -133,4 +133,5 @@ def _mebi(number: int) -> int:
 
 
 def _giga(number: int) -> float:
-    return float(f"{number / _GIGA:.3g}")
+    value = number / _GIGA
+    return round(value) if value >= 100 else float(f"{value:.3g}")
