@@ -74,4 +74,4 @@ def cut_notes(
 
 def _full(split: Split, encoded: EncodedSplit, max_length: int) -> Split:
     """Return the rows that have as many tokens as there is room for: only these can be cut."""
-    return split.take([i for i in range(len(split)) if encoded.length(i) >= max_length])
+    return split.take([i for i, length in enumerate(encoded.lengths) if length >= max_length])

@@ -8,6 +8,7 @@ import numpy as np
 
 from autopeft.api.catalogue import configuration_of
 from autopeft.api.data_notes import shape_notes
+from autopeft.api.estimate import n_bytes
 from autopeft.api.request import SearchRequest
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
@@ -46,6 +47,7 @@ class Problem:
         batch_size: Examples a step, where the space does not choose it.
         epochs: Passes over the training rows of a full training.
         notes: What the user should know of how model and data were taken, a sentence each.
+        cache_bytes: Most that may lie on the disk of what trials need again.
     """
 
     request: SearchRequest
@@ -60,6 +62,7 @@ class Problem:
     batch_size: int
     epochs: float
     notes: tuple[str, ...]
+    cache_bytes: int
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return the cost of a configuration."""
@@ -165,6 +168,7 @@ def resolve(request: SearchRequest) -> Problem:
         batch_size=batch_size,
         epochs=request.epochs or task.epochs,
         notes=(*spec.notes, *notes),
+        cache_bytes=0 if request.cache == "0" else n_bytes(request.cache),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from autopeft.errors import RequestError
 
 #: What a resumed search may change: how long and where, never what is searched.
-RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri"})
+RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri", "cache"})
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -45,6 +45,8 @@ class SearchRequest(BaseModel):
         ray_address: Address of a Ray cluster.
         mlflow_uri: Tracking server; `None` takes a SQLite file beside the studies.
         storage: SQLAlchemy URL of the study's storage; `None` takes SQLite in its folder.
+        cache: Most that tokens and hidden states may take on this machine's disk, such as `8GiB`;
+            `0` keeps none of them.
         trust_remote_code: Whether Python code that comes with a model may run.
     """
 
@@ -76,6 +78,7 @@ class SearchRequest(BaseModel):
     ray_address: str | None = None
     mlflow_uri: str | None = None
     storage: str | None = None
+    cache: str = "8GiB"
     trust_remote_code: bool = False
 
     @model_validator(mode="after")

@@ -111,7 +111,7 @@ def _workload(problem: Problem) -> tuple[Problem, Workload]:
     check_weights(problem.reference)
     trusted = problem.request.trust_remote_code
     parts = (problem.reference, problem.data, problem.max_length)
-    workload = Workload.prepare(*parts, trust_remote_code=trusted)
+    workload = Workload.prepare(*parts, cache_bytes=problem.cache_bytes, trust_remote_code=trusted)
     cut = cut_notes(*parts, workload, trust_remote_code=trusted)
     return replace(problem, notes=(*problem.notes, *cut)), workload
 

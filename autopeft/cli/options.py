@@ -153,6 +153,13 @@ _OPTIONS: dict[str, Any] = {
             rich_help_panel=_WHERE,
         ),
     ],
+    "cache": Annotated[
+        str | None,
+        typer.Option(
+            help="Disk for tokens and hidden states that trials share; 0 for none. Default: 8GiB.",
+            rich_help_panel=_WHERE,
+        ),
+    ],
     "trust_remote_code": Annotated[
         bool | None,
         typer.Option(

@@ -4,10 +4,9 @@ The loop is Hugging Face `Trainer`'s with its defaults: AdamW, linear warm-up an
 norm clipped at 1, weight decay on matrices only.
 """
 
-import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autopeft.methods.compose import attach
+from autopeft.methods.depth import frozen_depth
 from autopeft.methods.method import AttachContext
 from autopeft.tasks.metrics import evaluate, mean_loss, predictions_from
 from autopeft.trials.batches import epoch_batches, sorted_batches
@@ -24,7 +24,6 @@ from autopeft.trials.engine import Engine
 from autopeft.trials.trial import RungReport, TrialSpec
 
 MAX_GRAD_NORM = 1.0
-EVAL_BATCH = 64
 SAMPLE_BATCHES = 4
 
 
@@ -47,6 +46,8 @@ class TrialRun:
         split = engine.workload.train
         self._steps_per_epoch = math.ceil(len(split) / self._training.batch_size)
         self.total_steps = max(1, round(spec.epochs * self._steps_per_epoch))
+        # Below what the configuration changes nothing is trained, and nothing drops out.
+        self._prefix = engine.prefix(frozen_depth(spec.configuration, engine.spec))
         # The seed comes before the head and the adapter: they draw their weights from it.
         torch.manual_seed(spec.seed)
         engine.reset_head()
@@ -95,10 +96,11 @@ class TrialRun:
         model = self._attachment.model.eval()
         logits = np.empty((len(split), self._engine.workload.n_labels))
         with torch.inference_mode(), self._autocast():
-            for rows in sorted_batches(split, EVAL_BATCH):
+            for rows in sorted_batches(split, len(split), self._engine.eval_tokens):
                 batch = split.batch(rows, self._engine.device)
                 del batch["labels"]
-                logits[rows] = model(**batch).logits.float().cpu().numpy()
+                with self._prefix.skipped(split, rows):
+                    logits[rows] = model(**batch).logits.float().cpu().numpy()
         if not np.isfinite(logits).all():
             raise DivergedError("the model's outputs are not finite")
         labels = np.asarray(split.labels)
@@ -158,11 +160,10 @@ class TrialRun:
         self._engine.restore(self._attachment.detach())
 
     def _train_to(self, step: int) -> list[float]:
-        model = self._attachment.model.train()
+        self._prefix.set_training(self._attachment.model)
         losses: list[float] = []
-        for batch in self._batches():
-            with self._autocast():
-                loss = model(**batch).loss
+        for rows in self._batches():
+            loss = self._loss(rows)
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise DivergedError(f"the loss is {value} at step {self._step + 1}")
@@ -178,21 +179,26 @@ class TrialRun:
                 break
         return losses
 
-    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield batches from the current step on, without end."""
+    def _loss(self, rows: Sequence[int]) -> torch.Tensor:
+        split = self._engine.workload.train
+        batch = split.batch(rows, self._engine.device)
+        with self._autocast(), self._prefix.skipped(split, rows):
+            loss: torch.Tensor = self._attachment.model(**batch).loss
+        return loss
+
+    def _batches(self) -> Iterator[list[int]]:
+        """Yield the rows of each batch from the current step on, without end."""
         split = self._engine.workload.train
         while True:
             epoch, done = divmod(self._step, self._steps_per_epoch)
             batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch)
-            for index, rows in enumerate(batches):
-                if index >= done:
-                    yield split.batch(rows, self._engine.device)
+            yield from batches[done:]
 
     def _sample(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the first batches of the training, for methods that look at data to start."""
         split = self._engine.workload.train
         batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch=0)
-        for rows in itertools.islice(batches, SAMPLE_BATCHES):
+        for rows in batches[:SAMPLE_BATCHES]:
             yield split.batch(rows, self._engine.device)
 
     def _build_optimizer(self) -> torch.optim.AdamW:

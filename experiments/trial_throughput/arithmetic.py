@@ -35,11 +35,12 @@ def batch_shapes(material: Material) -> Counter[tuple[int, int]]:
     """Return (rows, longest row) of the batches of a training, and how often each comes."""
     workload = material.workload()
     split, batch_size = workload.train, material.problem.batch_size
+    lengths = split.lengths
     shapes: Counter[tuple[int, int]] = Counter()
     left, epoch = material.steps, 0
     while left:
-        batches = list(epoch_batches(split, batch_size, material.settings.seed, epoch))[:left]
-        shapes.update((len(rows), max(split.length(i) for i in rows)) for rows in batches)
+        batches = epoch_batches(split, batch_size, material.settings.seed, epoch)[:left]
+        shapes.update((len(rows), int(lengths[rows].max())) for rows in batches)
         left, epoch = left - len(batches), epoch + 1
     return shapes
 

@@ -47,7 +47,7 @@ def child(kind: str, settings: Settings, to: Path) -> None:
     to.write_text(json.dumps(found), encoding="utf-8")
 
 
-def run_child(kind: str, settings: Settings) -> dict[str, Any]:
+def run_child(kind: str, settings: Settings, caches: Path) -> dict[str, Any]:
     """Run a way in a process of its own; return what it measured and when it was started."""
     with tempfile.TemporaryDirectory() as scratch:
         to = Path(scratch) / "found.json"
@@ -57,6 +57,7 @@ def run_child(kind: str, settings: Settings) -> dict[str, Any]:
             "OMP_NUM_THREADS": str(cores()),
             "MKL_NUM_THREADS": str(cores()),
             "TOKENIZERS_PARALLELISM": "false",
+            "AUTOPEFT_CACHE": str(caches / kind),
             "HF_HUB_OFFLINE": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
         }
@@ -73,14 +74,16 @@ def run_child(kind: str, settings: Settings) -> dict[str, Any]:
         return {"started": started, "found": json.loads(to.read_text(encoding="utf-8"))}
 
 
-def measure(settings: Settings, kinds: Sequence[str], n_rounds: int) -> list[dict[str, Any]]:
-    """Run all rounds; the order of the ways rotates."""
+def measure(
+    settings: Settings, kinds: Sequence[str], n_rounds: int, caches: Path
+) -> list[dict[str, Any]]:
+    """Run all rounds; the order of the ways rotates, and each has a cache of its own."""
     rounds = []
     for turn, indices in enumerate(rounds_of(settings.indices, n_rounds)):
         shift = turn % len(kinds)
         for kind in [*kinds[shift:], *kinds[:shift]]:
             started = time.perf_counter()
-            found = run_child(kind, replace(settings, indices=indices))
+            found = run_child(kind, replace(settings, indices=indices), caches)
             rounds.append({"kind": kind, "round": turn, **found})
             print(f"round {turn + 1}: {kind:<9} {time.perf_counter() - started:6.1f} s", flush=True)
     return rounds
@@ -107,6 +110,15 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def model_of(name: str) -> str:
+    """Return a name or folder that everyone can load; a GGUF file is converted once, before."""
+    if not name.endswith(".gguf"):
+        return name
+    from autopeft.models.gguf import converted_folder
+
+    return str(converted_folder(Path(name)))
+
+
 def settings_of(options: argparse.Namespace) -> Settings:
     """Return the benchmark's settings; say so if the embedded task takes the place of sst2."""
     data = (options.data or SST2).resolve()
@@ -120,7 +132,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         n, shape = min(n, 2), {"rows": 48, "eval_rows": 24}
     return Settings(
         data=str(data) if data.is_dir() else None,
-        model=options.model,
+        model=model_of(options.model),
         epochs=options.epochs,
         seed=options.seed,
         indices=tuple(range(min(n, options.configurations or n))),
@@ -141,7 +153,9 @@ def main() -> None:
         CONFIGURATIONS.write_text(json.dumps(draw_points(settings), indent=1) + "\n")
         return
     started = time.perf_counter()
-    rounds = measure(settings, options.kinds, 1 if options.quick else options.rounds)
+    with tempfile.TemporaryDirectory() as caches:  # empty, as for a first study
+        n_rounds = 1 if options.quick else options.rounds
+        rounds = measure(settings, options.kinds, n_rounds, Path(caches))
     result = {
         "settings": asdict(settings) | {"data": "pydoc" if settings.data is None else "sst2"},
         "threads": cores(),

@@ -26,18 +26,18 @@ TRAINER_EVAL_BATCH = 8
 
 
 def random_batches(
-    split: EncodedSplit, batch_size: int, seed: int, epoch: int
-) -> Iterator[list[int]]:
-    """Yield batches as `Trainer` has them: rows of any length together."""
-    order = np.random.default_rng([seed, epoch]).permutation(len(split))
-    for start in range(0, len(order), batch_size):
-        yield [int(i) for i in order[start : start + batch_size]]
+    split: EncodedSplit, batch_size: int, seed: int, epoch: int, *_: Any
+) -> list[list[int]]:
+    """Return batches as `Trainer` has them: rows of any length together."""
+    order = np.random.default_rng([seed, epoch]).permutation(len(split)).tolist()
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def unsorted_batches(split: EncodedSplit, batch_size: int) -> Iterator[list[int]]:  # noqa: ARG001
-    """Yield evaluation batches as `Trainer` has them: in the order of the file, 8 each."""
-    for start in range(0, len(split), TRAINER_EVAL_BATCH):
-        yield list(range(start, min(start + TRAINER_EVAL_BATCH, len(split))))
+def unsorted_batches(split: EncodedSplit, *_: Any) -> list[list[int]]:
+    """Return evaluation batches as `Trainer` has them: in the order of the file, 8 each."""
+    order = list(range(len(split)))
+    size = TRAINER_EVAL_BATCH
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 @contextmanager
@@ -67,10 +67,8 @@ def variants(material: Material) -> dict[str, Callable[[], AbstractContextManage
         "length buckets": lambda: replaced(training, "epoch_batches", random_batches),
         "sorted evaluation": lambda: replaced(training, "sorted_batches", unsorted_batches),
         "resident base": lambda: before_each_trial(lambda engine: engine.reload()),
-        "tokenise once": lambda: before_each_trial(lambda _: material.workload()),
-        # PLACE FOR THE FROZEN-PREFIX CACHE, such as
-        # "frozen prefix": lambda: replaced(MODULE, "NAME", lambda *_: None)
-        # where NAME says from which layer on a trial can begin.
+        "tokenise once": lambda: before_each_trial(lambda _: material.workload(cached=False)),
+        "frozen prefix": lambda: replaced(training, "frozen_depth", lambda *_: 0),
     }
 
 
@@ -88,8 +86,9 @@ def run_features(material: Material, indices: Sequence[int]) -> dict[str, Any]:
     step_seconds: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         runner = LocalRunner(material.workload(), lambda number: Path(scratch) / str(number))
-        _timed(runner, material, indices[0])  # the model is loaded, kernels have been chosen
         for turn, index in enumerate(indices):
+            # The model is loaded, the states below its lowest layer are on the disk.
+            _timed(runner, material, index)
             shift = turn % len(switches)
             for name, off in switches[shift:] + switches[:shift]:
                 with off(), _step_watch() as steps:

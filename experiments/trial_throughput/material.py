@@ -10,7 +10,6 @@ from typing import Any
 
 from autopeft.api.problem import Problem, resolve
 from autopeft.api.request import SearchRequest
-from autopeft.models.gguf import converted_folder
 from autopeft.space.configuration import Configuration
 from autopeft.study.strategies.drawing import untried_sobol
 from autopeft.trials.engine import Workload
@@ -25,7 +24,7 @@ class Settings:
 
     Attributes:
         data: Folder of sst2; `None` takes the embedded task.
-        model: Name, folder or GGUF file.
+        model: Name or folder.
         rows: Training rows.
         eval_rows: Validation rows.
         epochs: Passes over the training rows.
@@ -77,21 +76,16 @@ class Material:
         }
 
     @property
-    def model_folder(self) -> str:
-        """Where `from_pretrained` reads the model."""
-        location = self.problem.reference.location
-        return str(converted_folder(Path(location))) if location.endswith(".gguf") else location
-
-    @property
     def steps(self) -> int:
         """Optimiser steps of a trial."""
         per_epoch = -(-len(self.problem.data.train) // self.problem.batch_size)
         return max(1, round(self.settings.epochs * per_epoch))
 
-    def workload(self) -> Workload:
-        """Return autopeft's workload: this tokenises."""
+    def workload(self, *, cached: bool = True) -> Workload:
+        """Return autopeft's workload: this tokenises, unless the tokens are on the disk."""
         problem = self.problem
-        return Workload.prepare(problem.reference, problem.data, problem.max_length)
+        parts = (problem.reference, problem.data, problem.max_length)
+        return Workload.prepare(*parts, cache_bytes=problem.cache_bytes if cached else 0)
 
 
 def problem_of(settings: Settings, budget: str) -> Problem:

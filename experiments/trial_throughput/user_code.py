@@ -63,7 +63,7 @@ def job_of(material: Material) -> Job:
     """Return what all trials share."""
     problem = material.problem
     return Job(
-        model=material.model_folder,
+        model=problem.reference.location,
         n_labels=problem.data.n_labels,
         head_modules=problem.spec.head_modules,
         max_length=problem.max_length,

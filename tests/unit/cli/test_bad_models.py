@@ -156,7 +156,7 @@ def test_a_decoder_without_padding_pads_with_its_end(tmp_path: Path, tiny_data: 
         return found
 
     rows = list(range(8))
-    assert len({workload.train.length(i) for i in rows}) > 1
+    assert len(set(workload.train.lengths.tolist())) > 1
     alone = torch.cat([logits([row]) for row in rows])
     torch.testing.assert_close(logits(rows), alone, rtol=1e-4, atol=1e-5)
 
