@@ -57,7 +57,8 @@ def estimate(
         configuration = configuration_of(str(file), spec, {})
         subject = of_configuration(configuration, spec, base, length)
         rows = batch_size or configuration.training.batch_size
-    memory = subject.memory(rows)
+    step = subject.step(rows)
+    memory = step.memory
     result = {
         "model": model,
         "configuration": subject.configuration,
@@ -65,7 +66,7 @@ def estimate(
         "share_of_base_percent": round(100 * subject.adapter_params / spec.base_params, 6),
         "head_params": spec.head_params,
         "base_params": spec.base_params,
-        "flops_per_step": subject.flops(rows),
+        "flops_per_step": step.flops,
         "peak_memory_bytes": memory.total,
         "memory_parts": asdict(memory),
         "batch_size": rows,
@@ -75,7 +76,7 @@ def estimate(
     if limit is not None:
         result["device_memory_bytes"] = limit
         result["fits"] = memory.total <= limit
-        result["largest_batch"] = largest_batch(lambda n: subject.memory(n).total, limit)
+        result["largest_batch"] = largest_batch(lambda n: subject.step(n).memory.total, limit)
     return result
 
 

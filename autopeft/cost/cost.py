@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from autopeft.cost.memory import MemoryEstimate, estimate_memory
-from autopeft.methods.compose import count_mask_bytes, count_parameters, count_trained
+from autopeft.cost.memory import MemoryEstimate, StepCost, step_cost
+from autopeft.methods.compose import count_mask_bytes, count_parameters
+from autopeft.methods.composite import on_meta
+from autopeft.methods.method import AttachContext
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration
 
@@ -45,7 +47,7 @@ class CostModel:
         self._spec = spec
         self._meta_model = meta_model
         self._seq_length = seq_length
-        self._memory: dict[str, MemoryEstimate] = {}
+        self._steps: dict[str, StepCost] = {}
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return all costs of a configuration."""
@@ -58,14 +60,18 @@ class CostModel:
 
     def memory(self, configuration: Configuration) -> MemoryEstimate:
         """Return the predicted training memory of a configuration."""
-        key = f"{configuration.components} {configuration.training.batch_size}"
-        if key not in self._memory:
-            self._memory[key] = estimate_memory(
-                configuration,
-                self._spec,
-                self._meta_model,
-                n_adapter_params=count_trained(configuration, self._spec),
-                mask_bytes=count_mask_bytes(configuration, self._spec),
-                seq_length=self._seq_length,
+        return self.step(configuration).memory
+
+    def step(self, configuration: Configuration) -> StepCost:
+        """Return what a training step of a configuration costs at its batch size."""
+        rows = configuration.training.batch_size
+        key = f"{configuration.components} {rows}"
+        if key not in self._steps:
+            context = AttachContext(spec=self._spec, total_steps=100, seed=0)
+            base = self._meta_model().requires_grad_(requires_grad=False)
+            model = on_meta(base, configuration.components, context)
+            mask_bytes = count_mask_bytes(configuration, self._spec)
+            self._steps[key] = step_cost(
+                model.train(), rows, self._seq_length, mask_bytes=mask_bytes
             )
-        return self._memory[key]
+        return self._steps[key]

@@ -1,132 +1,134 @@
-"""Training memory of a configuration, counted on the `meta` device without weights or a GPU."""
+"""Memory and operations of a training step, counted on `meta` without weights or a GPU."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd.graph import saved_tensors_hooks
-from transformers import PreTrainedModel
 
-from autopeft.cost.forward import forward
-from autopeft.methods.composite import on_meta
-from autopeft.methods.method import AttachContext
-from autopeft.models.spec import ModelSpec
-from autopeft.space.configuration import Configuration
-
-#: float32 weights, gradients and the two moments of Adam.
-BYTES_PER_WEIGHT = 4
-BYTES_PER_GRADIENT = 4
-BYTES_PER_ADAM_STATE = 8
+from autopeft.cost.forward import MetaForward, forward
+from autopeft.cost.live import LiveBytes, dense_parts, storage_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes that a float32 training step holds at its peak, by part.
+    """Bytes that a training step holds at the moment when it holds most, by part.
 
-    Transient buffers (the inputs and outputs of the kernel that runs) are not in it.
+    The moment is one of the forward and backward pass, or that of the optimiser's step. The
+    inputs of the pass are among `activations`.
 
     Attributes:
-        weights: Base, head and adapter.
-        gradients: Of what trains.
-        optimizer: AdamW's two moments of what trains, and density masks.
-        activations: Tensors that autograd keeps for the backward pass, each storage once.
+        weights: Base, head and adapter, and whatever else the modules hold.
+        gradients: Of what trains, as far as they are there at that moment.
+        optimizer: States of what trains, and density masks.
+        activations: What the forward leaves for the backward pass, as far as it is still there.
+        loss: The logits and the loss.
+        transient: What comes and goes: outputs of the running operator, gradients of activations,
+            the optimiser's temporary copies.
     """
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
+    loss: int
+    transient: int
 
     @property
     def total(self) -> int:
         """Sum of the parts."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return (
+            self.weights
+            + self.gradients
+            + self.optimizer
+            + self.activations
+            + self.loss
+            + self.transient
+        )
 
 
-def estimate_memory(
-    configuration: Configuration,
-    spec: ModelSpec,
-    meta_model: Callable[[], PreTrainedModel],
-    *,
-    n_adapter_params: int,
-    mask_bytes: int = 0,
-    seq_length: int,
-) -> MemoryEstimate:
-    """Return the training memory of a configuration.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCost:
+    """What a training step costs.
+
+    Attributes:
+        memory: Bytes at its peak.
+        flops: Floating-point operations of forward and backward.
+    """
+
+    memory: MemoryEstimate
+    flops: int
+
+
+def step_cost(
+    model: nn.Module, batch_size: int, seq_length: int, *, mask_bytes: int = 0
+) -> StepCost:
+    """Return what a training step of a model costs with whatever is attached to it.
 
     Args:
-        configuration: What is trained; its batch size is used.
-        spec: Structure of the model.
-        meta_model: Builds a fresh model with its task head on the `meta` device.
-        n_adapter_params: Adapter parameters that train: the tensors are dense, pruned or not.
+        model: A transformers model with an adapter, in training mode; on `meta` nothing is
+            computed, on another device the step is made.
+        batch_size: Rows of the batch.
+        seq_length: Tokens of every row; a model of images has its own size.
         mask_bytes: What density masks hold.
-        seq_length: Tokens of every row of the batch; a model of images has its own size.
     """
-    context = AttachContext(spec=spec, total_steps=100, seed=0)
-    base = meta_model().requires_grad_(requires_grad=False)
-    model = on_meta(base, configuration.components, context)
-    activations = saved_bytes(model.train(), configuration.training.batch_size, seq_length)
-    trainable = n_adapter_params + spec.head_params
-    held = spec.base_params + spec.head_params
-    if configuration.method != "full":  # the adapter's weights come on top of the base
-        held += n_adapter_params
-    return MemoryEstimate(
-        weights=held * BYTES_PER_WEIGHT,
-        gradients=trainable * BYTES_PER_GRADIENT,
-        optimizer=trainable * BYTES_PER_ADAM_STATE + mask_bytes,
-        activations=activations,
+    trained = [p for p in model.parameters() if p.requires_grad]
+    n_trained = sum(p.numel() * p.element_size() for p in trained)
+    held = held_tensors(model)
+    live = LiveBytes(held)
+    _run(live, model, trained, (batch_size, seq_length))
+    weights = sum(tensor.untyped_storage().nbytes() for tensor in held)
+    fixed = {"weights": weights, "optimizer": 2 * n_trained + mask_bytes}
+    in_pass = MemoryEstimate(**fixed, **live.peak)
+    after = MemoryEstimate(**fixed, **live.now)
+    # The foreach kernels of torch's AdamW hold the square roots of all second moments.
+    in_step = replace(after, transient=after.transient + n_trained)
+    return StepCost(memory=max(in_pass, in_step, key=lambda m: m.total), flops=live.flops)
+
+
+def _run(
+    live: LiveBytes, model: nn.Module, trained: list[nn.Parameter], shape: tuple[int, int]
+) -> None:
+    """Run forward and backward under the eyes of `live`, for a batch of (rows, tokens)."""
+    hooks = [
+        parameter.register_post_accumulate_grad_hook(
+            lambda parameter: live.mark(parameter.grad, "gradients")
+        )
+        for parameter in trained
+    ]
+    with MetaForward(), live:
+        loss, logits = forward(model, *shape)
+        live.mark(loss, "loss")
+        live.mark(logits, "loss")
+        del logits  # as a training loop lets go of them
+        live.mark_rest("activations")
+        if loss.requires_grad:  # not where the head alone trains and is left out
+            loss.backward()
+    for hook in hooks:
+        hook.remove()
+    model.zero_grad()
+
+
+def held_tensors(model: nn.Module) -> list[torch.Tensor]:
+    """Return what modules hold, every storage once: parameters, buffers, peft's indices and caches.
+
+    What an attachment keeps aside to put the base back as it was is not among it.
+    """
+    found = (
+        part
+        for module in model.modules()
+        for value in vars(module).values()
+        for tensor in _tensors_in(value)
+        for part in dense_parts(tensor)
     )
+    return list({storage_key(tensor): tensor for tensor in found}.values())
 
 
-def memory_of(model: nn.Module, batch_size: int, seq_length: int) -> MemoryEstimate:
-    """Return the training memory of a model with whatever is attached to it.
-
-    Args:
-        model: A transformers model with an adapter of peft, on `meta`.
-        batch_size: Rows of the batch.
-        seq_length: Tokens of every row; a model of images has its own size.
-    """
-    # peft keeps a copy of the head that does not train; it is small, and left out as in ours.
-    held = sum(p.numel() for n, p in model.named_parameters() if ".original_module." not in n)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return MemoryEstimate(
-        weights=held * BYTES_PER_WEIGHT,
-        gradients=trainable * BYTES_PER_GRADIENT,
-        optimizer=trainable * BYTES_PER_ADAM_STATE,
-        activations=saved_bytes(model.train(), batch_size, seq_length),
-    )
-
-
-def saved_bytes(model: nn.Module, batch_size: int, seq_length: int) -> int:
-    """Return the bytes that autograd keeps for the backward pass of one forward.
-
-    Every storage counts once; the model's own parameters do not count.
-
-    Args:
-        model: A transformers model, plain or with an adapter, on any device.
-        batch_size: Rows of the batch.
-        seq_length: Tokens of every row; a model of images has its own size.
-    """
-    parameters = {_storage_key(p) for p in model.parameters()}
-    storages: dict[int, int] = {}
-    kept: list[torch.Tensor] = []  # keeps storages alive, so that no key is used twice
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        parts = [tensor]
-        if tensor.layout == torch.sparse_coo:
-            parts = [tensor._indices(), tensor._values()]  # noqa: SLF001 - torch's accessors for
-            # tensors that were not coalesced
-        for part in parts:
-            kept.append(part)
-            if _storage_key(part) not in parameters:
-                storages[_storage_key(part)] = part.untyped_storage().nbytes()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward(model, batch_size, seq_length)
-    return sum(storages.values())
-
-
-def _storage_key(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - the storage's identity; meta has no address
+def _tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif value and isinstance(value, dict | list) and depth < 2:
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, torch.Tensor | dict | list):
+                yield from _tensors_in(item, depth + 1)

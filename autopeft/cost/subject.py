@@ -9,11 +9,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autopeft.cost.cost import CostModel
-from autopeft.cost.flops import count_flops
-from autopeft.cost.memory import MemoryEstimate, memory_of
+from autopeft.cost.memory import StepCost, step_cost
 from autopeft.methods.compose import count_parameters
-from autopeft.methods.composite import on_meta
-from autopeft.methods.method import AttachContext
 from autopeft.methods.peft_config import attach_peft_config
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration
@@ -29,14 +26,12 @@ class Subject:
     Attributes:
         configuration: As plain data.
         adapter_params: As a budget counts them.
-        memory: Returns the memory of a step by the examples in it.
-        flops: Returns the floating-point operations of a step by the examples in it.
+        step: Returns what a step costs by the examples in it.
     """
 
     configuration: dict[str, Any]
     adapter_params: int
-    memory: Callable[[int], MemoryEstimate]
-    flops: Callable[[int], int]
+    step: Callable[[int], StepCost]
 
 
 def of_configuration(
@@ -55,21 +50,14 @@ def of_configuration(
     """
     costs = CostModel(spec, meta_model, seq_length)
 
-    def memory(rows: int) -> MemoryEstimate:
+    def step(rows: int) -> StepCost:
         training = replace(configuration.training, batch_size=rows)
-        return costs.memory(replace(configuration, training=training))
-
-    def flops(rows: int) -> int:
-        context = AttachContext(spec=spec, total_steps=100, seed=0)
-        base = meta_model().requires_grad_(requires_grad=False)
-        model = on_meta(base, configuration.components, context)
-        return count_flops(model.train(), rows, seq_length)
+        return costs.step(replace(configuration, training=training))
 
     return Subject(
         configuration=configuration.to_dict(),
         adapter_params=count_parameters(configuration, spec),
-        memory=memory,
-        flops=flops,
+        step=step,
     )
 
 
@@ -95,8 +83,7 @@ def of_peft_config(
     return Subject(
         configuration={"peft_config": str(file)},
         adapter_params=sum(own),
-        memory=lambda rows: memory_of(attached(), rows, seq_length),
-        flops=lambda rows: count_flops(attached(), rows, seq_length),
+        step=lambda rows: step_cost(attached(), rows, seq_length),
     )
 
 
@@ -107,15 +94,19 @@ def largest_batch(memory: Callable[[int], int], limit: int) -> int:
         memory: Bytes of a step by examples in it; never falls.
         limit: Bytes.
     """
-    one, two = memory(1), memory(2)
-    if one > limit:
+    used = memory(1)
+    if used > limit:
         return 0
-    if two == one:
-        return MOST_ROWS
-    # What is kept grows by the same for each example: a line from two points, then a look.
-    rows = min(max(1, 1 + (limit - one) // (two - one)), MOST_ROWS)
-    while rows > 1 and memory(rows) > limit:
-        rows -= 1
-    while rows < MOST_ROWS and memory(rows + 1) <= limit:
-        rows += 1
-    return rows
+    # The peak moves from one part of the step to another as batches grow, and between such points
+    # it grows by the same for each example: the line from the last two looks says where to look.
+    fits, too_many, slope = 1, MOST_ROWS + 1, memory(2) - used
+    while too_many - fits > 1:
+        rows = fits + (limit - used) // slope if slope > 0 else too_many
+        rows = min(max(rows, fits + 1), too_many - 1)
+        there = memory(rows)
+        slope = (there - used) // (rows - fits)
+        if there <= limit:
+            fits, used = rows, there
+        else:
+            too_many = rows
+    return fits

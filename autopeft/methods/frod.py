@@ -8,9 +8,10 @@ from peft.tuners.frod.model import _category_from_key
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.inserted import Wrapper, train_head
+from autopeft.methods.inserted import Wrapper
 from autopeft.methods.library import PerModuleMethod, common, transposed
 from autopeft.methods.method import AttachContext, MethodInfo, float_parameter
+from autopeft.methods.peft_attachment import wrap_head
 from autopeft.models.spec import ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
@@ -65,16 +66,19 @@ class Frod(PerModuleMethod):
             parent, _, child = module.name.rpartition(".")
             stand_in = _MetaFrod(model.get_submodule(module.name), module.out_features, basis)
             setattr(model.get_submodule(parent), child, stand_in)
-        train_head(model, context.spec)
+        wrap_head(model, context.spec)
         return model
 
 
-class _Basis:
-    """What the modules of one place share: V of shape (n, n) and the places of S's entries."""
+class _Basis(nn.Module):
+    """What the modules of one place share: V of shape (n, n), places of S's entries, its size."""
 
     def __init__(self, n: int, n_entries: int) -> None:
-        self.right = torch.empty(n, n, device="meta")
-        self.places = torch.empty(2, n_entries, dtype=torch.int64, device="meta")
+        super().__init__()
+        with torch.device("meta"):
+            self.register_buffer("right", torch.empty(n, n))
+            self.register_buffer("places", torch.empty(2, n_entries, dtype=torch.int64))
+            self.register_buffer("size", torch.empty(2, dtype=torch.int64))
 
 
 class _MetaFrod(Wrapper):
@@ -82,17 +86,18 @@ class _MetaFrod(Wrapper):
 
     def __init__(self, base_layer: nn.Module, n_out: int, basis: _Basis) -> None:
         super().__init__(base_layer)
-        n = len(basis.right)
+        places = basis.get_buffer("places")
+        n = len(basis.get_buffer("right"))
         self.basis = basis
         with torch.device("meta"):
             self.scales = nn.Parameter(torch.empty(n))
-            self.entries = nn.Parameter(torch.empty(basis.places.shape[1]))
+            self.entries = nn.Parameter(torch.empty(places.shape[1]))
             self.register_buffer("left", torch.empty(n_out, n))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        z = x.reshape(-1, x.shape[-1]) @ self.basis.right
+        z = x.reshape(-1, x.shape[-1]) @ self.basis.get_buffer("right")
         rotated = _SparseProduct.apply(  # type: ignore[no-untyped-call]  # torch has no types here
-            self.entries, self.basis.places, z
+            self.entries, self.basis.get_buffer("places"), z
         )
         out = nn.functional.linear(rotated + z * self.scales, self.get_buffer("left"))
         out = out.reshape(*x.shape[:-1], -1)

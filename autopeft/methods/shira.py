@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from autopeft.methods.inserted import Wrapper
 from autopeft.methods.library import LibraryMethod, common
 from autopeft.methods.method import AttachContext, MethodInfo, float_parameter
+from autopeft.methods.peft_attachment import wrap_head
 from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
@@ -65,8 +66,7 @@ class Shira(LibraryMethod):
             assert isinstance(linear, nn.Linear)
             n_entries = units * (module.in_features + module.out_features)
             setattr(model.get_submodule(parent), child, _MetaShiraLinear(linear, n_entries))
-        for name in context.spec.head_modules:
-            model.get_submodule(name).requires_grad_(requires_grad=True)
+        wrap_head(model, context.spec)
         return model
 
 
@@ -75,7 +75,9 @@ class _MetaShiraLinear(Wrapper):
 
     def __init__(self, linear: nn.Linear, n_entries: int) -> None:
         super().__init__(linear)
-        self.shira_weight = nn.Parameter(torch.empty(n_entries, device="meta"))
+        with torch.device("meta"):
+            self.shira_weight = nn.Parameter(torch.empty(n_entries))
+            self.register_buffer("places", torch.empty(2, n_entries, dtype=torch.int32))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         delta = _SparseToDense.apply(  # type: ignore[no-untyped-call]  # torch has no types here

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from autopeft.cost.memory import saved_bytes
+from autopeft.cost.memory import step_cost
 from autopeft.errors import ModelError, SpaceError
 from autopeft.methods.adapter_files import DESCRIPTION
 from autopeft.methods.compose import attach, count_parameters, read_configuration
@@ -66,8 +66,8 @@ def test_counts_agree(name: str, family: str) -> None:
     bare = build(family, "meta").requires_grad_(requires_grad=False)
     meta = on_meta(bare, configuration.components, context)
     assert sum(p.numel() for p in meta.parameters() if p.requires_grad) == predicted
-    kept = saved_bytes(attachment.model.train(), 4, 10)
-    assert saved_bytes(meta.train(), 4, 10) == kept
+    real = step_cost(attachment.model.train(), 4, 10)
+    assert step_cost(meta.train(), 4, 10).memory == real.memory
 
 
 @pytest.mark.parametrize(("name", "family"), CASES)
