@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.cost.memory import MemoryEstimate, StepCost, step_cost
+from autopeft.cost.memory import MemoryEstimate, StepCost, prepared, step_cost, with_base_bits
+from autopeft.cost.options import StepOptions
 from autopeft.methods.compose import count_mask_bytes, count_parameters
 from autopeft.methods.composite import on_meta
 from autopeft.methods.method import AttachContext
+from autopeft.methods.stored import stored_bytes
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration
 
@@ -35,7 +38,11 @@ class CostModel:
     """Computes costs of configurations of one model at one batch shape, each once."""
 
     def __init__(
-        self, spec: ModelSpec, meta_model: Callable[[], PreTrainedModel], seq_length: int
+        self,
+        spec: ModelSpec,
+        meta_model: Callable[[], PreTrainedModel],
+        seq_length: int,
+        options: StepOptions | None = None,
     ) -> None:
         """Take the structure of a model.
 
@@ -43,10 +50,12 @@ class CostModel:
             spec: Structure of the model.
             meta_model: Builds a fresh model with its task head on the `meta` device.
             seq_length: Longest input in tokens, which the memory is predicted for.
+            options: How steps are made.
         """
         self._spec = spec
         self._meta_model = meta_model
         self._seq_length = seq_length
+        self._options = options or StepOptions()
         self._steps: dict[str, StepCost] = {}
 
     def cost(self, configuration: Configuration) -> Cost:
@@ -67,11 +76,18 @@ class CostModel:
         rows = configuration.training.batch_size
         key = f"{configuration.components} {rows}"
         if key not in self._steps:
-            context = AttachContext(spec=self._spec, total_steps=100, seed=0)
-            base = self._meta_model().requires_grad_(requires_grad=False)
-            model = on_meta(base, configuration.components, context)
+            model = self._attached(configuration)
             mask_bytes = count_mask_bytes(configuration, self._spec)
-            self._steps[key] = step_cost(
-                model.train(), rows, self._seq_length, mask_bytes=mask_bytes
-            )
+            shape = (rows, self._seq_length)
+            step = step_cost(model, *shape, self._options, mask_bytes=mask_bytes)
+            self._steps[key] = with_base_bits(step, self._spec, self._options)
         return self._steps[key]
+
+    def adapter_bytes(self, configuration: Configuration) -> int:
+        """Return the bytes of the tensors in the adapter's file, the head's among them."""
+        return stored_bytes(self._attached(configuration), configuration.components)
+
+    def _attached(self, configuration: Configuration) -> nn.Module:
+        context = AttachContext(spec=self._spec, total_steps=100, seed=0)
+        base = prepared(self._meta_model(), self._options)
+        return on_meta(base, configuration.components, context).train()

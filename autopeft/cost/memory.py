@@ -1,14 +1,25 @@
 """Memory and operations of a training step, counted on `meta` without weights or a GPU."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from autopeft.cost.forward import MetaForward, forward
 from autopeft.cost.live import LiveBytes, dense_parts, storage_key
+from autopeft.cost.options import (
+    StepOptions,
+    quantised,
+    quantised_bytes,
+    state_bytes,
+    step_copies,
+)
+from autopeft.errors import RequestError
+from autopeft.models.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +72,39 @@ class StepCost:
     flops: int
 
 
+def prepared(base: PreTrainedModel, options: StepOptions) -> PreTrainedModel:
+    """Return a frozen base model in the type and mode of a step, for something to be attached.
+
+    Raises:
+        RequestError: If the model has no gradient checkpointing.
+    """
+    dtype = options.base_dtype()
+    base.to(dtype=dtype).requires_grad_(requires_grad=False)  # type: ignore[call-arg]  # transformers' decorator
+    if options.gradient_checkpointing:
+        if not base.supports_gradient_checkpointing:
+            raise RequestError(
+                f"transformers has no gradient checkpointing for {base.config.model_type} models: "
+                "leave it out."
+            )
+        base.config.use_cache = False  # or transformers says that it sets this
+        base.gradient_checkpointing_enable(
+            {
+                "use_reentrant": False,
+                "preserve_rng_state": False,  # kept on the CPU, whatever the device
+                # Within the backward pass torch has left the mode that is on outside.
+                "context_fn": lambda: (nullcontext(), MetaForward()),
+            }
+        )
+    return base
+
+
 def step_cost(
-    model: nn.Module, batch_size: int, seq_length: int, *, mask_bytes: int = 0
+    model: nn.Module,
+    batch_size: int,
+    seq_length: int,
+    options: StepOptions | None = None,
+    *,
+    mask_bytes: int = 0,
 ) -> StepCost:
     """Return what a training step of a model costs with whatever is attached to it.
 
@@ -71,19 +113,21 @@ def step_cost(
             computed, on another device the step is made.
         batch_size: Rows of the batch.
         seq_length: Tokens of every row; a model of images has its own size.
+        options: How the step is made; the model is as `prepared` made it.
         mask_bytes: What density masks hold.
     """
+    options = options or StepOptions()
     trained = [p for p in model.parameters() if p.requires_grad]
     n_trained = sum(p.numel() * p.element_size() for p in trained)
     held = held_tensors(model)
     live = LiveBytes(held)
     _run(live, model, trained, (batch_size, seq_length))
     weights = sum(tensor.untyped_storage().nbytes() for tensor in held)
-    fixed = {"weights": weights, "optimizer": 2 * n_trained + mask_bytes}
+    fixed = {"weights": weights, "optimizer": state_bytes(options.optimizer, trained) + mask_bytes}
     in_pass = MemoryEstimate(**fixed, **live.peak)
     after = MemoryEstimate(**fixed, **live.now)
-    # The foreach kernels of torch's AdamW hold the square roots of all second moments.
-    in_step = replace(after, transient=after.transient + n_trained)
+    copies = step_copies(options.optimizer) * n_trained
+    in_step = replace(after, transient=after.transient + copies)
     return StepCost(memory=max(in_pass, in_step, key=lambda m: m.total), flops=live.flops)
 
 
@@ -108,6 +152,29 @@ def _run(
     for hook in hooks:
         hook.remove()
     model.zero_grad()
+
+
+def with_base_bits(step: StepCost, spec: ModelSpec, options: StepOptions) -> StepCost:
+    """Return a step on a base whose linear weights are quantised, by formula.
+
+    The largest of them in the type of the computation is added to what comes and goes, because a
+    product takes it so. Which of the two was the peak is not looked at again: a bound.
+
+    Args:
+        step: On the base as `options.dtype` has it.
+        spec: The model.
+        options: How the step is made.
+    """
+    if options.base_bits is None:
+        return step
+    modules = quantised(spec)
+    sizes = [module.in_features * module.out_features for module in modules]
+    plain = sum(sizes) * options.base_dtype().itemsize
+    weights = step.memory.weights - plain + quantised_bytes(modules, options)
+    transient = step.memory.transient
+    if options.base_bits < 16:
+        transient += max(sizes) * options.computes_in().itemsize
+    return replace(step, memory=replace(step.memory, weights=weights, transient=transient))
 
 
 def held_tensors(model: nn.Module) -> list[torch.Tensor]:

@@ -9,9 +9,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autopeft.cost.cost import CostModel
-from autopeft.cost.memory import StepCost, step_cost
+from autopeft.cost.memory import StepCost, prepared, step_cost, with_base_bits
+from autopeft.cost.options import StepOptions
+from autopeft.errors import RequestError
 from autopeft.methods.compose import count_parameters
 from autopeft.methods.peft_config import attach_peft_config
+from autopeft.methods.stored import stored_bytes
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration
 
@@ -26,11 +29,13 @@ class Subject:
     Attributes:
         configuration: As plain data.
         adapter_params: As a budget counts them.
+        adapter_bytes: Of the tensors in the adapter's file, the head's among them.
         step: Returns what a step costs by the examples in it.
     """
 
     configuration: dict[str, Any]
     adapter_params: int
+    adapter_bytes: int
     step: Callable[[int], StepCost]
 
 
@@ -39,6 +44,7 @@ def of_configuration(
     spec: ModelSpec,
     meta_model: Callable[[], PreTrainedModel],
     seq_length: int,
+    options: StepOptions,
 ) -> Subject:
     """Return a configuration of ours.
 
@@ -47,8 +53,14 @@ def of_configuration(
         spec: The model.
         meta_model: Builds a fresh model with its task head on `meta`.
         seq_length: Tokens of every row; a model of images has its own size.
+        options: How the step is made.
+
+    Raises:
+        RequestError: If the options do not go with it.
     """
-    costs = CostModel(spec, meta_model, seq_length)
+    if options.base_bits is not None and configuration.method == "full":
+        raise RequestError("A quantised base cannot be trained itself: leave --base-bits out.")
+    costs = CostModel(spec, meta_model, seq_length, options)
 
     def step(rows: int) -> StepCost:
         training = replace(configuration.training, batch_size=rows)
@@ -57,12 +69,17 @@ def of_configuration(
     return Subject(
         configuration=configuration.to_dict(),
         adapter_params=count_parameters(configuration, spec),
+        adapter_bytes=costs.adapter_bytes(configuration),
         step=step,
     )
 
 
 def of_peft_config(
-    file: Path, spec: ModelSpec, meta_model: Callable[[], PreTrainedModel], seq_length: int
+    file: Path,
+    spec: ModelSpec,
+    meta_model: Callable[[], PreTrainedModel],
+    seq_length: int,
+    options: StepOptions,
 ) -> Subject:
     """Return what an adapter config of peft describes; the arguments are as for ours.
 
@@ -71,19 +88,24 @@ def of_peft_config(
     """
 
     def attached() -> nn.Module:
-        base = meta_model().requires_grad_(requires_grad=False)
-        return attach_peft_config(base, file, spec).train()
+        return attach_peft_config(prepared(meta_model(), options), file, spec).train()
+
+    def step(rows: int) -> StepCost:
+        cost = step_cost(attached(), rows, seq_length, options)
+        return with_base_bits(cost, spec, options)
 
     head = set(spec.head_modules)
+    model = attached()
     own = [
         parameter.numel()
-        for name, parameter in attached().named_parameters()
+        for name, parameter in model.named_parameters()
         if parameter.requires_grad and head.isdisjoint(name.split("."))
     ]
     return Subject(
         configuration={"peft_config": str(file)},
         adapter_params=sum(own),
-        step=lambda rows: step_cost(attached(), rows, seq_length),
+        adapter_bytes=stored_bytes(model, ()),
+        step=step,
     )
 
 

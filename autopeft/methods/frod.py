@@ -8,7 +8,7 @@ from peft.tuners.frod.model import _category_from_key
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.inserted import Wrapper
+from autopeft.methods.inserted import StandIn
 from autopeft.methods.library import PerModuleMethod, common, transposed
 from autopeft.methods.method import AttachContext, MethodInfo, float_parameter
 from autopeft.methods.peft_attachment import wrap_head
@@ -81,7 +81,7 @@ class _Basis(nn.Module):
             self.register_buffer("size", torch.empty(2, dtype=torch.int64))
 
 
-class _MetaFrod(Wrapper):
+class _MetaFrod(StandIn):
     """Shapes of a FRoD module: peft decomposes values, which `meta` has not."""
 
     def __init__(self, base_layer: nn.Module, n_out: int, basis: _Basis) -> None:
@@ -94,12 +94,18 @@ class _MetaFrod(Wrapper):
             self.entries = nn.Parameter(torch.empty(places.shape[1]))
             self.register_buffer("left", torch.empty(n_out, n))
 
+    def stored_beside(self) -> list[torch.Tensor]:
+        return list(self.basis.buffers())
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        z = x.reshape(-1, x.shape[-1]) @ self.basis.get_buffer("right")
-        rotated = _SparseProduct.apply(  # type: ignore[no-untyped-call]  # torch has no types here
-            self.entries, self.basis.get_buffer("places"), z
-        )
-        out = nn.functional.linear(rotated + z * self.scales, self.get_buffer("left"))
+        # peft takes everything in the type of its input, whatever it is held in.
+        right = self.basis.get_buffer("right").to(x.dtype)
+        z = x.reshape(-1, x.shape[-1]) @ right
+        places, entries = self.basis.get_buffer("places"), self.entries.to(x.dtype)
+        product = _SparseProduct if x.dtype == torch.float32 else _DenseProduct
+        rotated = product.apply(entries, places, z)  # type: ignore[no-untyped-call]  # torch's
+        left = self.get_buffer("left").to(x.dtype)
+        out = nn.functional.linear(rotated + z * self.scales.to(x.dtype), left)
         out = out.reshape(*x.shape[:-1], -1)
         bias: Any = self.base_layer.bias
         return out if bias is None else out + bias
@@ -122,6 +128,23 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_grads: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:
         _, _, values, dense = ctx.saved_tensors
+        return torch.empty_like(values), None, torch.empty_like(dense)
+
+
+class _DenseProduct(torch.autograd.Function):
+    """What the product keeps in 16 bits, for which peft makes S dense: that, and the factor."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: torch.Tensor, places: torch.Tensor, dense: torch.Tensor
+    ) -> torch.Tensor:
+        n = dense.shape[-1]
+        ctx.save_for_backward(places, values.detach().clone(), dense.new_empty(n, n), dense)
+        return torch.empty_like(dense)
+
+    @staticmethod
+    def backward(ctx: Any, *_grads: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:
+        _, values, _, dense = ctx.saved_tensors
         return torch.empty_like(values), None, torch.empty_like(dense)
 
 

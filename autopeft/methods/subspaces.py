@@ -8,7 +8,7 @@ from peft.tuners.osf.layer import OSFLayer
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.inserted import Wrapper
+from autopeft.methods.inserted import StandIn
 from autopeft.methods.library import PerModuleMethod, common
 from autopeft.methods.method import AttachContext, MethodInfo, int_parameter
 from autopeft.methods.peft_attachment import wrap_head
@@ -117,7 +117,7 @@ class AdaMss(PerModuleMethod):
         return model
 
 
-class _MetaAdaMssLinear(Wrapper):
+class _MetaAdaMssLinear(StandIn):
     """Shapes of an AdaMSS module: peft clusters values, which `meta` has not.
 
     The sizes of the clusters do not matter, because only their sum is in what is kept.
@@ -136,6 +136,9 @@ class _MetaAdaMssLinear(Wrapper):
             sizes = [len(part) for part in torch.arange(n_out).tensor_split(subspaces)]
             self.a = nn.ParameterList(torch.empty(1, directions) for _ in sizes)
             self.b = nn.ParameterList(torch.empty(size, 1) for size in sizes)
+
+    def stored_beside(self) -> list[torch.Tensor]:
+        return [self.get_buffer("directions")]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         one = x.new_ones(*x.shape[:-1], 1)
