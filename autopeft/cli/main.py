@@ -139,13 +139,38 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
     gpu_memory: Annotated[
         str | None, typer.Option(help="Say whether 24GiB suffice, and for how large a batch.")
     ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="float32, bf16, fp16, or bf16-mixed: float32 weights under bf16 autocast."
+        ),
+    ] = "float32",
+    optimizer: Annotated[
+        str, typer.Option(help="adamw, adamw-8bit, sgd, sgd-momentum, adafactor or lion.")
+    ] = "adamw",
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute layers again to go backward.")
+    ] = False,
+    base_bits: Annotated[
+        int | None, typer.Option(help="Linear weights in the layers in 16, 8 or 4 (NF4) bits.")
+    ] = None,
+    double_quantization: Annotated[
+        bool, typer.Option("--double-quantization", help="Quantise NF4's constants too.")
+    ] = False,
     output: Format = "table",
 ) -> None:
     """Count parameters and operations of a configuration exactly; predict its training memory."""
     from autopeft.cli.inspect import estimate_command
 
     settings = {"n_labels": num_labels, "seq_length": seq_len, "batch_size": batch}
-    estimate_command(model, config, {**settings, "device_memory": gpu_memory}, output)
+    step = {
+        "dtype": dtype,
+        "optimizer": optimizer,
+        "gradient_checkpointing": gradient_checkpointing,
+        "base_bits": base_bits,
+        "double_quantization": double_quantization,
+    }
+    estimate_command(model, config, {**settings, "device_memory": gpu_memory}, step, output)
 
 
 space_app = typer.Typer(name="space", help="Look at search spaces.", no_args_is_help=True)

@@ -1,7 +1,7 @@
 """Memory and operations of a training step, counted on `meta` without weights or a GPU."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from autopeft.cost.autocast import MetaAutocast
 from autopeft.cost.forward import MetaForward, forward
 from autopeft.cost.live import LiveBytes, dense_parts, storage_key
 from autopeft.cost.options import (
@@ -87,15 +88,27 @@ def prepared(base: PreTrainedModel, options: StepOptions) -> PreTrainedModel:
                 "leave it out."
             )
         base.config.use_cache = False  # or transformers says that it sets this
-        base.gradient_checkpointing_enable(
+        base.activation_checkpointing_enable(
             {
                 "use_reentrant": False,
                 "preserve_rng_state": False,  # kept on the CPU, whatever the device
                 # Within the backward pass torch has left the mode that is on outside.
-                "context_fn": lambda: (nullcontext(), MetaForward()),
+                "context_fn": lambda: (nullcontext(), as_on_device(options)),
             }
         )
     return base
+
+
+@contextmanager
+def as_on_device(options: StepOptions) -> Iterator[None]:
+    """Let what is computed on `meta` be what a device computes."""
+    with MetaForward(), autocast(options):
+        yield
+
+
+def autocast(options: StepOptions) -> AbstractContextManager[Any]:
+    """Return the context of a forward on `meta`: bf16 autocast as on a GPU, or nothing."""
+    return MetaAutocast("cuda") if options.dtype == "bf16-mixed" else nullcontext()
 
 
 def step_cost(
@@ -105,6 +118,7 @@ def step_cost(
     options: StepOptions | None = None,
     *,
     mask_bytes: int = 0,
+    cast: AbstractContextManager[Any] | None = None,
 ) -> StepCost:
     """Return what a training step of a model costs with whatever is attached to it.
 
@@ -115,13 +129,14 @@ def step_cost(
         seq_length: Tokens of every row; a model of images has its own size.
         options: How the step is made; the model is as `prepared` made it.
         mask_bytes: What density masks hold.
+        cast: Context of the forward; `None` takes what `options` ask for.
     """
     options = options or StepOptions()
     trained = [p for p in model.parameters() if p.requires_grad]
     n_trained = sum(p.numel() * p.element_size() for p in trained)
     held = held_tensors(model)
     live = LiveBytes(held)
-    _run(live, model, trained, (batch_size, seq_length))
+    _run(live, model, trained, (batch_size, seq_length), cast or autocast(options))
     weights = sum(tensor.untyped_storage().nbytes() for tensor in held)
     fixed = {"weights": weights, "optimizer": state_bytes(options.optimizer, trained) + mask_bytes}
     in_pass = MemoryEstimate(**fixed, **live.peak)
@@ -132,7 +147,11 @@ def step_cost(
 
 
 def _run(
-    live: LiveBytes, model: nn.Module, trained: list[nn.Parameter], shape: tuple[int, int]
+    live: LiveBytes,
+    model: nn.Module,
+    trained: list[nn.Parameter],
+    shape: tuple[int, int],
+    cast: AbstractContextManager[Any],
 ) -> None:
     """Run forward and backward under the eyes of `live`, for a batch of (rows, tokens)."""
     hooks = [
@@ -142,7 +161,8 @@ def _run(
         for parameter in trained
     ]
     with MetaForward(), live:
-        loss, logits = forward(model, *shape)
+        with cast:
+            loss, logits = forward(model, *shape)
         live.mark(loss, "loss")
         live.mark(logits, "loss")
         del logits  # as a training loop lets go of them

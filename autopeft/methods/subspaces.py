@@ -141,6 +141,7 @@ class _MetaAdaMssLinear(StandIn):
         return [self.get_buffer("directions")]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given, x = x.dtype, x.to(self.weight.dtype)
         one = x.new_ones(*x.shape[:-1], 1)
         seen = torch.cat((x, one), dim=-1) if self.has_bias else x
         low = nn.functional.linear(seen, self.get_buffer("directions"))
@@ -150,7 +151,9 @@ class _MetaAdaMssLinear(StandIn):
         ]
         base: torch.Tensor = self.base_layer(x)
         index = self.get_buffer("places").expand(base.shape)
-        return base + torch.zeros_like(base).scatter(-1, index, torch.cat(parts, dim=-1))
+        delta = torch.cat(parts, dim=-1)
+        placed = torch.zeros_like(base, dtype=delta.dtype).scatter(-1, index, delta)
+        return (base + placed).to(given)
 
 
 def _minor(component: Component, module: ModuleSpec) -> int:
