@@ -87,7 +87,10 @@ def prepared(base: PreTrainedModel, options: StepOptions) -> PreTrainedModel:
                 f"transformers has no gradient checkpointing for {base.config.model_type} models: "
                 "leave it out."
             )
-        base.config.use_cache = False  # or transformers says that it sets this
+        for module in base.modules():
+            config: Any = getattr(module, "config", None)  # each part may have its own
+            if getattr(config, "use_cache", False):
+                config.use_cache = False  # or transformers says that it does this
         base.activation_checkpointing_enable(
             {
                 "use_reentrant": False,
@@ -142,7 +145,8 @@ def step_cost(
     in_pass = MemoryEstimate(**fixed, **live.peak)
     after = MemoryEstimate(**fixed, **live.now)
     copies = step_copies(options.optimizer) * n_trained
-    in_step = replace(after, transient=after.transient + copies)
+    # All gradients are there, also those of a head that the pass leaves out.
+    in_step = replace(after, gradients=n_trained, transient=after.transient + copies)
     return StepCost(memory=max(in_pass, in_step, key=lambda m: m.total), flops=live.flops)
 
 

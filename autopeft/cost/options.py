@@ -56,6 +56,10 @@ class StepOptions:
                 raise RequestError(f"There is no {name} '{getattr(self, name)}': use {known}.")
         if self.base_bits not in {None, *get_args(BaseBits)}:
             raise RequestError(f"Weights of {self.base_bits} bits are unknown: use 16, 8 or 4.")
+        if self.base_bits is not None and self.dtype == "bf16-mixed":
+            raise RequestError(
+                "bf16-mixed casts float32 weights, which a base of fewer bits has not: use bf16."
+            )
         if self.double_quantization and self.base_bits != 4:
             raise RequestError("Double quantization is of NF4's constants: set base bits to 4.")
 

@@ -195,6 +195,7 @@ def test_only_linear_weights_in_layers_are_quantised() -> None:
         ({"optimizer": "adam"}, "no optimizer 'adam'"),
         ({"base_bits": 3}, "3 bits"),
         ({"double_quantization": True}, "set base bits to 4"),
+        ({"base_bits": 4, "dtype": "bf16-mixed"}, "use bf16"),
     ],
 )
 def test_mistakes(wrong: dict[str, Any], message: str) -> None:
