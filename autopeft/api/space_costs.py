@@ -12,6 +12,7 @@ from autopeft.api.estimate import BATCH_SIZE, n_bytes
 from autopeft.api.space_facts import read_for
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
+from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import Subject, of_configuration
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
@@ -53,6 +54,7 @@ def space_costs(  # noqa: PLR0913 - each is an option
     device_memory: str | None = None,
     n_steps: int = 24,
     seed: int = 0,
+    options: StepOptions | None = None,
 ) -> dict[str, Any]:
     """Return how the costs of a search space are spread, method by method.
 
@@ -68,6 +70,7 @@ def space_costs(  # noqa: PLR0913 - each is an option
         device_memory: Such as `24GiB`; the result then says how many points fit.
         n_steps: Points whose memory and operations are computed, of those that are drawn.
         seed: Seed of the sequence.
+        options: How a step is made; float32, AdamW and nothing else where left out.
 
     Raises:
         AutopeftError: If the model, the space or the budget cannot be used.
@@ -80,7 +83,10 @@ def space_costs(  # noqa: PLR0913 - each is an option
     training = {"batch_size": batch_size or BATCH_SIZE}
     candidates = CandidateSpace(read_for(space, spec), spec, limit, training, length)
     base = partial(meta_model, config)
-    subject = partial(of_configuration, spec=spec, meta_model=base, seq_length=length)
+    options = options or StepOptions()
+    subject = partial(
+        of_configuration, spec=spec, meta_model=base, seq_length=length, options=options
+    )
     points = list(_points(candidates, subject, n_steps, seed))
     result: dict[str, Any] = {
         "model": model,
@@ -91,6 +97,7 @@ def space_costs(  # noqa: PLR0913 - each is an option
         "refused": candidates.refused,
         "batch_size": batch_size or BATCH_SIZE,
         "seq_length": length if spec.reads == "tokens" else None,
+        **asdict(options),
         "n_points": len(points),
         "n_steps": sum(point.flops_per_step is not None for point in points),
         "costs": spread(points),
@@ -144,10 +151,10 @@ def _points(
         if number >= n_steps:
             yield PointCost(method=configuration.method, adapter_params=count)
             continue
-        subject, rows = subject_of(configuration), configuration.training.batch_size
+        step = subject_of(configuration).step(configuration.training.batch_size)
         yield PointCost(
             method=configuration.method,
             adapter_params=count,
-            peak_memory_bytes=subject.memory(rows).total,
-            flops_per_step=subject.flops(rows),
+            peak_memory_bytes=step.memory.total,
+            flops_per_step=step.flops,
         )

@@ -7,6 +7,7 @@ from typing import Any
 from autopeft.api.space_costs import ALL, space_costs
 from autopeft.cli.histogram import log_histogram
 from autopeft.cli.output import console, print_notes, print_rows
+from autopeft.cost.options import StepOptions
 from autopeft.errors import RequestError
 from autopeft.report.space_figure import check_figure_file, write_space_figure
 
@@ -40,12 +41,26 @@ def check_one_of(config: Path | None, space: str | None, of_spaces: dict[str, An
 
 
 def space_costs_command(
-    model: str, space: str, settings: dict[str, Any], to: Path | None, output: str
+    model: str,
+    space: str,
+    settings: dict[str, Any],
+    step: dict[str, Any],
+    to: Path | None,
+    output: str,
 ) -> None:
-    """Print how the costs of a space are spread; write a figure if there is a place for it."""
+    """Print how the costs of a space are spread; write a figure if there is a place for it.
+
+    Args:
+        model: Name of the model.
+        space: Name of the space.
+        settings: What else `space_costs` takes.
+        step: Fields of `StepOptions`.
+        to: File for a figure, if one is wanted.
+        output: `table`, `json` or `csv`.
+    """
     if to is not None:
         check_figure_file(to)
-    result = space_costs(model, space, **settings)
+    result = space_costs(model, space, **settings, options=StepOptions(**step))
     if output == "table":
         _print_plot(result)
         _print_tables(result)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from material import Material
 
+from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import of_configuration
 from autopeft.models.loading import load_config, meta_model
 from autopeft.trials.batches import epoch_batches
@@ -58,7 +59,8 @@ def flops_of_training(material: Material, index: int, shapes: Counter[tuple[int,
     known = sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]})
     rows = problem.batch_size
     counts = [
-        of_configuration(configuration, problem.spec, base, length).flops(rows) for length in known
+        of_configuration(configuration, problem.spec, base, length, StepOptions()).step(rows).flops
+        for length in known
     ]
     curve = np.polynomial.Polynomial.fit(known, counts, len(known) - 1)
     return float(sum(n * curve(length) * size / rows for (size, length), n in shapes.items()))
