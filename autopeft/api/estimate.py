@@ -7,6 +7,7 @@ from typing import Any
 
 from autopeft.api.catalogue import configuration_of
 from autopeft.cost.memory_limit import n_bytes
+from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import largest_batch, of_configuration, of_peft_config
 from autopeft.methods.peft_config import is_peft_config
 from autopeft.models.loading import load_config, meta_model
@@ -17,7 +18,7 @@ from autopeft.models.spec import inspect_model
 BATCH_SIZE = 16
 
 
-def estimate(
+def estimate(  # noqa: PLR0913 - the parts of a question
     model: str,
     file: Path,
     *,
@@ -25,8 +26,9 @@ def estimate(
     seq_length: int = 128,
     batch_size: int | None = None,
     device_memory: str | None = None,
+    options: StepOptions | None = None,
 ) -> dict[str, Any]:
-    """Return the exact parameters, the operations and the predicted memory of a configuration.
+    """Return the exact parameters and operations and the predicted memory of a configuration.
 
     Args:
         model: Name of the model, or its `config.json`; no weights are read.
@@ -37,10 +39,12 @@ def estimate(
         batch_size: Examples a step; `None` takes the configuration's, or 16.
         device_memory: Such as `24GiB` or `24GB`; the result then says whether it suffices, and
             for how large a batch.
+        options: How a step is made; float32, AdamW and nothing else where left out.
 
     Raises:
         AutopeftError: If the model or the configuration cannot be used.
     """
+    options = options or StepOptions()
     limit = None if device_memory is None else n_bytes(device_memory)
     config = load_config(resolve_model(model), n_labels)
     spec = inspect_model(meta_model(config))
@@ -48,14 +52,15 @@ def estimate(
     base = partial(meta_model, config)
 
     if is_peft_config(file):
-        subject = of_peft_config(file, spec, base, length)
+        subject = of_peft_config(file, spec, base, length, options)
         rows = at_once = batch_size or BATCH_SIZE
     else:
         asked = {} if batch_size is None else {"batch_size": batch_size}
         configuration = configuration_of(str(file), spec, asked)
-        subject = of_configuration(configuration, spec, base, length)
+        subject = of_configuration(configuration, spec, base, length, options)
         rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
-    memory = subject.memory(at_once)
+    step = subject.step(rows)
+    memory = step.memory if at_once == rows else subject.step(at_once).memory
     result = {
         "model": model,
         "configuration": subject.configuration,
@@ -63,15 +68,17 @@ def estimate(
         "share_of_base_percent": round(100 * subject.adapter_params / spec.base_params, 6),
         "head_params": spec.head_params,
         "base_params": spec.base_params,
-        "flops_per_step": subject.flops(rows),
+        "adapter_bytes": subject.adapter_bytes,
+        "flops_per_step": step.flops,
         "peak_memory_bytes": memory.total,
         "memory_parts": asdict(memory),
         "batch_size": rows,
         "seq_length": length if spec.reads == "tokens" else None,
+        **asdict(options),
         "notes": list(spec.notes),
     }
     if limit is not None:
         result["device_memory_bytes"] = limit
         result["fits"] = memory.total <= limit
-        result["largest_batch"] = largest_batch(lambda n: subject.memory(n).total, limit)
+        result["largest_batch"] = largest_batch(lambda n: subject.step(n).memory.total, limit)
     return result

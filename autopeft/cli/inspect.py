@@ -10,6 +10,7 @@ from autopeft.api.problem import resolve
 from autopeft.api.request import SearchRequest
 from autopeft.api.space_facts import describe_space, validated
 from autopeft.cli.output import console, print_notes, print_rows
+from autopeft.cost.options import StepOptions
 
 
 def plan_command(settings: dict[str, Any], output: str) -> None:
@@ -29,13 +30,23 @@ def methods_command(model: str | None, output: str) -> None:
     print_notes(spec.notes if spec else ())
 
 
-def estimate_command(model: str, config: Path, settings: dict[str, Any], output: str) -> None:
-    """Print what a configuration costs."""
-    result = estimate(model, config, **settings)
+def estimate_command(
+    model: str, config: Path, settings: dict[str, Any], step: dict[str, Any], output: str
+) -> None:
+    """Print what a configuration costs.
+
+    Args:
+        model: Name of the model.
+        config: File of the configuration.
+        settings: What else `estimate` takes.
+        step: Fields of `StepOptions`.
+        output: `table`, `json` or `csv`.
+    """
+    result = estimate(model, config, **settings, options=StepOptions(**step))
     flat = {k: v for k, v in result.items() if not isinstance(v, dict | list)}
     flat.update({f"memory_{name}": value for name, value in result["memory_parts"].items()})
     if output == "table":
-        rows = [{"what": name.replace("_", " "), "value": value} for name, value in flat.items()]
+        rows = [{"what": _words(name), "value": _readable(name, v)} for name, v in flat.items()]
         print_rows(rows, output, title=f"{config.name} on {model}")
     else:
         print_rows([flat], output, data=result)
@@ -57,6 +68,20 @@ def validate_space_command(name: str, model: str | None) -> None:
         f"{name} is valid: {len(space.methods)} methods, {len(space.hyperparameters)} dimensions.",
         highlight=False,
     )
+
+
+def _words(name: str) -> str:
+    return name.replace("adapter_bytes", "adapter file").removesuffix("_bytes").replace("_", " ")
+
+
+def _readable(name: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    if name == "flops_per_step":
+        return f"{value / 1e9:,.3g} GFLOP" if value < 1e12 else f"{value / 1e9:,.0f} GFLOP"
+    if name.endswith("_bytes") or name.startswith("memory_"):
+        return f"{value / 2**30:,.2f} GiB" if value >= 2**30 else f"{value / 2**20:,.2f} MiB"
+    return f"{value:,}"
 
 
 def _print_space(facts: dict[str, Any]) -> None:

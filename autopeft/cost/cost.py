@@ -1,12 +1,18 @@
 """`Cost` and `CostModel`: the numbers of a configuration that need no training."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.cost.memory import MemoryEstimate, estimate_memory
-from autopeft.methods.compose import count_mask_bytes, count_parameters, count_trained
+from autopeft.cost.memory import MemoryEstimate, StepCost, prepared, step_cost, with_base_bits
+from autopeft.cost.options import StepOptions
+from autopeft.methods.compose import count_mask_bytes, count_parameters
+from autopeft.methods.composite import on_meta
+from autopeft.methods.method import AttachContext
+from autopeft.methods.stored import stored_bytes
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration
 
@@ -38,7 +44,11 @@ class CostModel:
     """
 
     def __init__(
-        self, spec: ModelSpec, meta_model: Callable[[], PreTrainedModel], seq_length: int
+        self,
+        spec: ModelSpec,
+        meta_model: Callable[[], PreTrainedModel],
+        seq_length: int,
+        options: StepOptions | None = None,
     ) -> None:
         """Take the structure of a model.
 
@@ -46,11 +56,13 @@ class CostModel:
             spec: Structure of the model.
             meta_model: Builds a fresh model with its task head on the `meta` device.
             seq_length: Longest input in tokens, which the memory is predicted for.
+            options: How steps are made.
         """
         self.spec = spec
         self._meta_model = meta_model
         self.seq_length = seq_length
-        self._memory: dict[str, MemoryEstimate] = {}
+        self._options = options or StepOptions()
+        self._steps: dict[str, StepCost] = {}
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return all costs of a configuration."""
@@ -63,14 +75,31 @@ class CostModel:
 
     def memory(self, configuration: Configuration) -> MemoryEstimate:
         """Return the predicted training memory of a configuration."""
-        key = f"{configuration.components} {configuration.training.rows_at_once}"
-        if key not in self._memory:
-            self._memory[key] = estimate_memory(
-                configuration,
-                self.spec,
-                self._meta_model,
-                n_adapter_params=count_trained(configuration, self.spec),
-                mask_bytes=count_mask_bytes(configuration, self.spec),
-                seq_length=self.seq_length,
-            )
-        return self._memory[key]
+        return self.step(configuration).memory
+
+    def step(self, configuration: Configuration) -> StepCost:
+        """Return what one forward and backward of a configuration, and its optimiser step, cost.
+
+        Where there are micro-batches, that is one of them.
+        """
+        training = configuration.training
+        rows = training.rows_at_once
+        if training.max_tokens is not None:  # with shorter rows a batch may come nearer to them
+            rows = min(rows, math.ceil(training.max_tokens / self.seq_length))
+        key = f"{configuration.components} {rows}"
+        if key not in self._steps:
+            model = self._attached(configuration)
+            mask_bytes = count_mask_bytes(configuration, self.spec)
+            shape = (rows, self.seq_length)
+            step = step_cost(model, *shape, self._options, mask_bytes=mask_bytes)
+            self._steps[key] = with_base_bits(step, self.spec, self._options)
+        return self._steps[key]
+
+    def adapter_bytes(self, configuration: Configuration) -> int:
+        """Return the bytes of the tensors in the adapter's file, the head's among them."""
+        return stored_bytes(self._attached(configuration), configuration.components)
+
+    def _attached(self, configuration: Configuration) -> nn.Module:
+        context = AttachContext(spec=self.spec, total_steps=100, seed=0)
+        base = prepared(self._meta_model(), self._options)
+        return on_meta(base, configuration.components, context).train()

@@ -1,7 +1,7 @@
 """One forward on the `meta` device that does what one on a real device does."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel
@@ -72,8 +72,20 @@ def _all_selected(key: Any) -> Any:
     return torch.arange(len(key), device=key.device) if _is_mask(key) else key
 
 
-def forward(model: nn.Module, batch_size: int, seq_length: int) -> torch.Tensor:
-    """Run one training forward on inputs of these shapes and return what to differentiate.
+class Output(NamedTuple):
+    """What a forward gives.
+
+    Attributes:
+        loss: A scalar to differentiate.
+        logits: What it was computed from.
+    """
+
+    loss: torch.Tensor
+    logits: torch.Tensor
+
+
+def forward(model: nn.Module, batch_size: int, seq_length: int) -> Output:
+    """Run one training forward on inputs of these shapes; on `meta` within `MetaForward`.
 
     Args:
         model: A transformers model, plain or with an adapter, on any device.
@@ -81,15 +93,10 @@ def forward(model: nn.Module, batch_size: int, seq_length: int) -> torch.Tensor:
         seq_length: Tokens of every row; a model of images has its own size.
 
     Returns:
-        A scalar: the loss, or for an encoder-decoder the sum of its last states. Heads of
+        Loss and logits; for an encoder-decoder its last states and their sum. Heads of
         encoder-decoders look for end tokens in the values, so that they are left out; they are
         small.
     """
-    with MetaForward():
-        return _scalar(model, batch_size, seq_length)
-
-
-def _scalar(model: nn.Module, batch_size: int, seq_length: int) -> torch.Tensor:
     device = next(model.parameters()).device
     config: Any = model.config
     if model.main_input_name == "pixel_values":
@@ -100,12 +107,12 @@ def _scalar(model: nn.Module, batch_size: int, seq_length: int) -> torch.Tensor:
         backbone = getattr(_unwrapped(model), str(model.base_model_prefix))
         output = backbone(**inputs, decoder_input_ids=inputs["input_ids"])
         states: torch.Tensor = output.last_hidden_state
-        return states.sum()
+        return Output(states.sum(), states)
     regression = config.problem_type == "regression"
     dtype = torch.float32 if regression else torch.long
     labels = torch.zeros((batch_size,), dtype=dtype, device=device)
-    loss: torch.Tensor = model(**inputs, labels=labels).loss
-    return loss
+    output = model(**inputs, labels=labels)
+    return Output(output.loss, output.logits)
 
 
 def _tokens(batch_size: int, seq_length: int, device: torch.device) -> dict[str, torch.Tensor]:

@@ -1,132 +1,225 @@
-"""Training memory of a configuration, counted on the `meta` device without weights or a GPU."""
+"""Memory and operations of a training step, counted on `meta` without weights or a GPU."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd.graph import saved_tensors_hooks
 from transformers import PreTrainedModel
 
-from autopeft.cost.forward import forward
-from autopeft.methods.composite import on_meta
-from autopeft.methods.method import AttachContext
+from autopeft.cost.autocast import MetaAutocast
+from autopeft.cost.forward import MetaForward, forward
+from autopeft.cost.live import LiveBytes, dense_parts, storage_key
+from autopeft.cost.options import (
+    StepOptions,
+    quantised,
+    quantised_bytes,
+    state_bytes,
+    step_copies,
+)
+from autopeft.errors import RequestError
 from autopeft.models.spec import ModelSpec
-from autopeft.space.configuration import Configuration
-
-#: float32 weights, gradients and the two moments of Adam.
-BYTES_PER_WEIGHT = 4
-BYTES_PER_GRADIENT = 4
-BYTES_PER_ADAM_STATE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes that a float32 training step holds at its peak, by part.
+    """Bytes that a training step holds at the moment when it holds most, by part.
 
-    Transient buffers (the inputs and outputs of the kernel that runs) are not in it.
+    The moment is one of the forward and backward pass, or that of the optimiser's step. The
+    inputs of the pass are among `activations`.
 
     Attributes:
-        weights: Base, head and adapter.
-        gradients: Of what trains.
-        optimizer: AdamW's two moments of what trains, and density masks.
-        activations: Tensors that autograd keeps for the backward pass, each storage once.
+        weights: Base, head and adapter, and whatever else the modules hold.
+        gradients: Of what trains, as far as they are there at that moment.
+        optimizer: States of what trains, and density masks.
+        activations: What the forward leaves for the backward pass, as far as it is still there.
+        loss: The logits and the loss.
+        transient: What comes and goes: outputs of the running operator, gradients of activations,
+            the optimiser's temporary copies.
     """
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
+    loss: int
+    transient: int
 
     @property
     def total(self) -> int:
         """Sum of the parts."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return (
+            self.weights
+            + self.gradients
+            + self.optimizer
+            + self.activations
+            + self.loss
+            + self.transient
+        )
 
 
-def estimate_memory(
-    configuration: Configuration,
-    spec: ModelSpec,
-    meta_model: Callable[[], PreTrainedModel],
-    *,
-    n_adapter_params: int,
-    mask_bytes: int = 0,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCost:
+    """What a training step costs.
+
+    Attributes:
+        memory: Bytes at its peak.
+        flops: Floating-point operations of forward and backward.
+    """
+
+    memory: MemoryEstimate
+    flops: int
+
+
+def prepared(base: PreTrainedModel, options: StepOptions) -> PreTrainedModel:
+    """Return a frozen base model in the type and mode of a step, for something to be attached.
+
+    Raises:
+        RequestError: If the model has no gradient checkpointing.
+    """
+    dtype = options.base_dtype()
+    base.to(dtype=dtype).requires_grad_(requires_grad=False)  # type: ignore[call-arg]  # transformers' decorator
+    if options.gradient_checkpointing:
+        if not base.supports_gradient_checkpointing:
+            raise RequestError(
+                f"transformers has no gradient checkpointing for {base.config.model_type} models: "
+                "leave it out."
+            )
+        for module in base.modules():
+            config: Any = getattr(module, "config", None)  # each part may have its own
+            if getattr(config, "use_cache", False):
+                config.use_cache = False  # or transformers says that it does this
+        base.activation_checkpointing_enable(
+            {
+                "use_reentrant": False,
+                "preserve_rng_state": False,  # kept on the CPU, whatever the device
+                # Within the backward pass torch has left the mode that is on outside.
+                "context_fn": lambda: (nullcontext(), as_on_device(options)),
+            }
+        )
+    return base
+
+
+@contextmanager
+def as_on_device(options: StepOptions) -> Iterator[None]:
+    """Let what is computed on `meta` be what a device computes."""
+    with MetaForward(), autocast(options):
+        yield
+
+
+def autocast(options: StepOptions) -> AbstractContextManager[Any]:
+    """Return the context of a forward on `meta`: bf16 autocast as on a GPU, or nothing."""
+    return MetaAutocast("cuda") if options.dtype == "bf16-mixed" else nullcontext()
+
+
+def step_cost(
+    model: nn.Module,
+    batch_size: int,
     seq_length: int,
-) -> MemoryEstimate:
-    """Return the training memory of a configuration.
+    options: StepOptions | None = None,
+    *,
+    mask_bytes: int = 0,
+    cast: AbstractContextManager[Any] | None = None,
+) -> StepCost:
+    """Return what a training step of a model costs with whatever is attached to it.
 
     Args:
-        configuration: What is trained; the examples of one forward are used.
-        spec: Structure of the model.
-        meta_model: Builds a fresh model with its task head on the `meta` device.
-        n_adapter_params: Adapter parameters that train: the tensors are dense, pruned or not.
+        model: A transformers model with an adapter, in training mode; on `meta` nothing is
+            computed, on another device the step is made.
+        batch_size: Rows of the batch.
+        seq_length: Tokens of every row; a model of images has its own size.
+        options: How the step is made; the model is as `prepared` made it.
         mask_bytes: What density masks hold.
-        seq_length: Tokens of every row of the batch; a model of images has its own size.
+        cast: Context of the forward; `None` takes what `options` ask for.
     """
-    context = AttachContext(spec=spec, total_steps=100, seed=0)
-    base = meta_model().requires_grad_(requires_grad=False)
-    model = on_meta(base, configuration.components, context)
-    activations = saved_bytes(model.train(), configuration.training.rows_at_once, seq_length)
-    trainable = n_adapter_params + spec.head_params
-    held = spec.base_params + spec.head_params
-    if configuration.method != "full":  # the adapter's weights come on top of the base
-        held += n_adapter_params
-    return MemoryEstimate(
-        weights=held * BYTES_PER_WEIGHT,
-        gradients=trainable * BYTES_PER_GRADIENT,
-        optimizer=trainable * BYTES_PER_ADAM_STATE + mask_bytes,
-        activations=activations,
-    )
+    options = options or StepOptions()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    n_trained = sum(p.numel() * p.element_size() for p in trained)
+    held = held_tensors(model)
+    live = LiveBytes(held)
+    _run(live, model, trained, (batch_size, seq_length), cast or autocast(options))
+    weights = sum(tensor.untyped_storage().nbytes() for tensor in held)
+    fixed = {"weights": weights, "optimizer": state_bytes(options.optimizer, trained) + mask_bytes}
+    in_pass = MemoryEstimate(**fixed, **live.peak)
+    after = MemoryEstimate(**fixed, **live.now)
+    copies = step_copies(options.optimizer) * n_trained
+    # All gradients are there, also those of a head that the pass leaves out.
+    in_step = replace(after, gradients=n_trained, transient=after.transient + copies)
+    return StepCost(memory=max(in_pass, in_step, key=lambda m: m.total), flops=live.flops)
 
 
-def memory_of(model: nn.Module, batch_size: int, seq_length: int) -> MemoryEstimate:
-    """Return the training memory of a model with whatever is attached to it.
+def _run(
+    live: LiveBytes,
+    model: nn.Module,
+    trained: list[nn.Parameter],
+    shape: tuple[int, int],
+    cast: AbstractContextManager[Any],
+) -> None:
+    """Run forward and backward under the eyes of `live`, for a batch of (rows, tokens)."""
+    hooks = [
+        parameter.register_post_accumulate_grad_hook(
+            lambda parameter: live.mark(parameter.grad, "gradients")
+        )
+        for parameter in trained
+    ]
+    with MetaForward(), live:
+        with cast:
+            loss, logits = forward(model, *shape)
+        live.mark(loss, "loss")
+        live.mark(logits, "loss")
+        del logits  # as a training loop lets go of them
+        live.mark_rest("activations")
+        if loss.requires_grad:  # not where the head alone trains and is left out
+            loss.backward()
+    for hook in hooks:
+        hook.remove()
+    model.zero_grad()
+
+
+def with_base_bits(step: StepCost, spec: ModelSpec, options: StepOptions) -> StepCost:
+    """Return a step on a base whose linear weights are quantised, by formula.
+
+    The largest of them in the type of the computation is added to what comes and goes, because a
+    product takes it so. Which of the two was the peak is not looked at again: a bound.
 
     Args:
-        model: A transformers model with an adapter of peft, on `meta`.
-        batch_size: Rows of the batch.
-        seq_length: Tokens of every row; a model of images has its own size.
+        step: On the base as `options.dtype` has it.
+        spec: The model.
+        options: How the step is made.
     """
-    # peft keeps a copy of the head that does not train; it is small, and left out as in ours.
-    held = sum(p.numel() for n, p in model.named_parameters() if ".original_module." not in n)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return MemoryEstimate(
-        weights=held * BYTES_PER_WEIGHT,
-        gradients=trainable * BYTES_PER_GRADIENT,
-        optimizer=trainable * BYTES_PER_ADAM_STATE,
-        activations=saved_bytes(model.train(), batch_size, seq_length),
+    if options.base_bits is None:
+        return step
+    modules = quantised(spec)
+    sizes = [module.in_features * module.out_features for module in modules]
+    plain = sum(sizes) * options.base_dtype().itemsize
+    weights = step.memory.weights - plain + quantised_bytes(modules, options)
+    transient = step.memory.transient
+    if options.base_bits < 16:
+        transient += max(sizes) * options.computes_in().itemsize
+    return replace(step, memory=replace(step.memory, weights=weights, transient=transient))
+
+
+def held_tensors(model: nn.Module) -> list[torch.Tensor]:
+    """Return what modules hold, every storage once: parameters, buffers, peft's indices and caches.
+
+    What an attachment keeps aside to put the base back as it was is not among it.
+    """
+    found = (
+        part
+        for module in model.modules()
+        for value in vars(module).values()
+        for tensor in _tensors_in(value)
+        for part in dense_parts(tensor)
     )
+    return list({storage_key(tensor): tensor for tensor in found}.values())
 
 
-def saved_bytes(model: nn.Module, batch_size: int, seq_length: int) -> int:
-    """Return the bytes that autograd keeps for the backward pass of one forward.
-
-    Every storage counts once; the model's own parameters do not count.
-
-    Args:
-        model: A transformers model, plain or with an adapter, on any device.
-        batch_size: Rows of the batch.
-        seq_length: Tokens of every row; a model of images has its own size.
-    """
-    parameters = {_storage_key(p) for p in model.parameters()}
-    storages: dict[int, int] = {}
-    kept: list[torch.Tensor] = []  # keeps storages alive, so that no key is used twice
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        parts = [tensor]
-        if tensor.layout == torch.sparse_coo:
-            parts = [tensor._indices(), tensor._values()]  # noqa: SLF001 - torch's accessors for
-            # tensors that were not coalesced
-        for part in parts:
-            kept.append(part)
-            if _storage_key(part) not in parameters:
-                storages[_storage_key(part)] = part.untyped_storage().nbytes()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward(model, batch_size, seq_length)
-    return sum(storages.values())
-
-
-def _storage_key(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - the storage's identity; meta has no address
+def _tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif value and isinstance(value, dict | list) and depth < 2:
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, torch.Tensor | dict | list):
+                yield from _tensors_in(item, depth + 1)

@@ -9,12 +9,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from autopeft.cost.cost import CostModel
-from autopeft.cost.flops import count_flops
-from autopeft.cost.memory import MemoryEstimate, memory_of
+from autopeft.cost.memory import StepCost, prepared, step_cost, with_base_bits
+from autopeft.cost.options import StepOptions
+from autopeft.errors import RequestError
 from autopeft.methods.compose import count_parameters
-from autopeft.methods.composite import on_meta
-from autopeft.methods.method import AttachContext
 from autopeft.methods.peft_config import attach_peft_config
+from autopeft.methods.stored import stored_bytes
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration
 
@@ -29,14 +29,14 @@ class Subject:
     Attributes:
         configuration: As plain data.
         adapter_params: As a budget counts them.
-        memory: Returns the memory of a step by the examples in one forward.
-        flops: Returns the floating-point operations of a step by the examples in it.
+        adapter_bytes: Of the tensors in the adapter's file, the head's among them.
+        step: Returns what a step costs by the examples in one forward.
     """
 
     configuration: dict[str, Any]
     adapter_params: int
-    memory: Callable[[int], MemoryEstimate]
-    flops: Callable[[int], int]
+    adapter_bytes: int
+    step: Callable[[int], StepCost]
 
 
 def of_configuration(
@@ -44,6 +44,7 @@ def of_configuration(
     spec: ModelSpec,
     meta_model: Callable[[], PreTrainedModel],
     seq_length: int,
+    options: StepOptions,
 ) -> Subject:
     """Return a configuration of ours.
 
@@ -52,29 +53,33 @@ def of_configuration(
         spec: The model.
         meta_model: Builds a fresh model with its task head on `meta`.
         seq_length: Tokens of every row; a model of images has its own size.
+        options: How the step is made.
+
+    Raises:
+        RequestError: If the options do not go with it.
     """
-    costs = CostModel(spec, meta_model, seq_length)
+    if options.base_bits is not None and configuration.method == "full":
+        raise RequestError("A quantised base cannot be trained itself: leave --base-bits out.")
+    costs = CostModel(spec, meta_model, seq_length, options)
 
-    def memory(rows: int) -> MemoryEstimate:
+    def step(rows: int) -> StepCost:
         training = replace(configuration.training, batch_size=rows, micro_batch_size=None)
-        return costs.memory(replace(configuration, training=training))
-
-    def flops(rows: int) -> int:
-        context = AttachContext(spec=spec, total_steps=100, seed=0)
-        base = meta_model().requires_grad_(requires_grad=False)
-        model = on_meta(base, configuration.components, context)
-        return count_flops(model.train(), rows, seq_length)
+        return costs.step(replace(configuration, training=training))
 
     return Subject(
         configuration=configuration.to_dict(),
         adapter_params=count_parameters(configuration, spec),
-        memory=memory,
-        flops=flops,
+        adapter_bytes=costs.adapter_bytes(configuration),
+        step=step,
     )
 
 
 def of_peft_config(
-    file: Path, spec: ModelSpec, meta_model: Callable[[], PreTrainedModel], seq_length: int
+    file: Path,
+    spec: ModelSpec,
+    meta_model: Callable[[], PreTrainedModel],
+    seq_length: int,
+    options: StepOptions,
 ) -> Subject:
     """Return what an adapter config of peft describes; the arguments are as for ours.
 
@@ -83,20 +88,24 @@ def of_peft_config(
     """
 
     def attached() -> nn.Module:
-        base = meta_model().requires_grad_(requires_grad=False)
-        return attach_peft_config(base, file, spec).train()
+        return attach_peft_config(prepared(meta_model(), options), file, spec).train()
+
+    def step(rows: int) -> StepCost:
+        cost = step_cost(attached(), rows, seq_length, options)
+        return with_base_bits(cost, spec, options)
 
     head = set(spec.head_modules)
+    model = attached()
     own = [
         parameter.numel()
-        for name, parameter in attached().named_parameters()
+        for name, parameter in model.named_parameters()
         if parameter.requires_grad and head.isdisjoint(name.split("."))
     ]
     return Subject(
         configuration={"peft_config": str(file)},
         adapter_params=sum(own),
-        memory=lambda rows: memory_of(attached(), rows, seq_length),
-        flops=lambda rows: count_flops(attached(), rows, seq_length),
+        adapter_bytes=stored_bytes(model, ()),
+        step=step,
     )
 
 
@@ -107,15 +116,19 @@ def largest_batch(memory: Callable[[int], int], limit: int) -> int:
         memory: Bytes of a step by examples in it; never falls.
         limit: Bytes.
     """
-    one, two = memory(1), memory(2)
-    if one > limit:
+    used = memory(1)
+    if used > limit:
         return 0
-    if two == one:
-        return MOST_ROWS
-    # What is kept grows by the same for each example: a line from two points, then a look.
-    rows = min(max(1, 1 + (limit - one) // (two - one)), MOST_ROWS)
-    while rows > 1 and memory(rows) > limit:
-        rows -= 1
-    while rows < MOST_ROWS and memory(rows + 1) <= limit:
-        rows += 1
-    return rows
+    # The peak moves from one part of the step to another as batches grow, and between such points
+    # it grows by the same for each example: the line from the last two looks says where to look.
+    fits, too_many, slope = 1, MOST_ROWS + 1, memory(2) - used
+    while too_many - fits > 1:
+        rows = fits + (limit - used) // slope if slope > 0 else too_many
+        rows = min(max(rows, fits + 1), too_many - 1)
+        there = memory(rows)
+        slope = (there - used) // (rows - fits)
+        if there <= limit:
+            fits, used = rows, there
+        else:
+            too_many = rows
+    return fits

@@ -8,9 +8,10 @@ from peft.tuners.frod.model import _category_from_key
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.inserted import Wrapper, train_head
+from autopeft.methods.inserted import StandIn
 from autopeft.methods.library import PerModuleMethod, common, transposed
 from autopeft.methods.method import AttachContext, MethodInfo, float_parameter
+from autopeft.methods.peft_attachment import wrap_head
 from autopeft.models.spec import ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
@@ -65,36 +66,46 @@ class Frod(PerModuleMethod):
             parent, _, child = module.name.rpartition(".")
             stand_in = _MetaFrod(model.get_submodule(module.name), module.out_features, basis)
             setattr(model.get_submodule(parent), child, stand_in)
-        train_head(model, context.spec)
+        wrap_head(model, context.spec)
         return model
 
 
-class _Basis:
-    """What the modules of one place share: V of shape (n, n) and the places of S's entries."""
+class _Basis(nn.Module):
+    """What the modules of one place share: V of shape (n, n), places of S's entries, its size."""
 
     def __init__(self, n: int, n_entries: int) -> None:
-        self.right = torch.empty(n, n, device="meta")
-        self.places = torch.empty(2, n_entries, dtype=torch.int64, device="meta")
+        super().__init__()
+        with torch.device("meta"):
+            self.register_buffer("right", torch.empty(n, n))
+            self.register_buffer("places", torch.empty(2, n_entries, dtype=torch.int64))
+            self.register_buffer("size", torch.empty(2, dtype=torch.int64))
 
 
-class _MetaFrod(Wrapper):
+class _MetaFrod(StandIn):
     """Shapes of a FRoD module: peft decomposes values, which `meta` has not."""
 
     def __init__(self, base_layer: nn.Module, n_out: int, basis: _Basis) -> None:
         super().__init__(base_layer)
-        n = len(basis.right)
+        places = basis.get_buffer("places")
+        n = len(basis.get_buffer("right"))
         self.basis = basis
         with torch.device("meta"):
             self.scales = nn.Parameter(torch.empty(n))
-            self.entries = nn.Parameter(torch.empty(basis.places.shape[1]))
+            self.entries = nn.Parameter(torch.empty(places.shape[1]))
             self.register_buffer("left", torch.empty(n_out, n))
 
+    def stored_beside(self) -> list[torch.Tensor]:
+        return list(self.basis.buffers())
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        z = x.reshape(-1, x.shape[-1]) @ self.basis.right
-        rotated = _SparseProduct.apply(  # type: ignore[no-untyped-call]  # torch has no types here
-            self.entries, self.basis.places, z
-        )
-        out = nn.functional.linear(rotated + z * self.scales, self.get_buffer("left"))
+        # peft takes everything in the type of its input, whatever it is held in.
+        right = self.basis.get_buffer("right").to(x.dtype)
+        z = x.reshape(-1, x.shape[-1]) @ right
+        places, entries = self.basis.get_buffer("places"), self.entries.to(x.dtype)
+        product = _SparseProduct if x.dtype == torch.float32 else _DenseProduct
+        rotated = product.apply(entries, places, z)  # type: ignore[no-untyped-call]  # torch's
+        left = self.get_buffer("left").to(x.dtype)
+        out = nn.functional.linear(rotated + z * self.scales.to(x.dtype), left)
         out = out.reshape(*x.shape[:-1], -1)
         bias: Any = self.base_layer.bias
         return out if bias is None else out + bias
@@ -117,6 +128,23 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_grads: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:
         _, _, values, dense = ctx.saved_tensors
+        return torch.empty_like(values), None, torch.empty_like(dense)
+
+
+class _DenseProduct(torch.autograd.Function):
+    """What the product keeps in 16 bits, for which peft makes S dense: that, and the factor."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: torch.Tensor, places: torch.Tensor, dense: torch.Tensor
+    ) -> torch.Tensor:
+        n = dense.shape[-1]
+        ctx.save_for_backward(places, values.detach().clone(), dense.new_empty(n, n), dense)
+        return torch.empty_like(dense)
+
+    @staticmethod
+    def backward(ctx: Any, *_grads: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:
+        _, values, _, dense = ctx.saved_tensors
         return torch.empty_like(values), None, torch.empty_like(dense)
 
 

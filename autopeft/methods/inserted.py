@@ -69,6 +69,8 @@ class Insertion:
         self._originals = {name: _child(model, name) for name in modules}
         for name, module in self.modules.items():
             _put(model, name, module)
+        for parameter in self.parameters():  # a base in 16 bits computes with nothing else
+            parameter.data = parameter.data.to(model.dtype)
 
     def parameters(self) -> list[nn.Parameter]:
         """Return what the inserted modules train, each once."""
@@ -112,6 +114,14 @@ class Wrapper(nn.Module):
         """Weight of the wrapped module: T5 looks at its type."""
         weight: nn.Parameter = self.base_layer.weight  # type: ignore[assignment]  # torch types it loosely
         return weight
+
+
+class StandIn(Wrapper, ABC):
+    """Shapes of a module of peft's that `meta` cannot build; it holds and keeps what that does."""
+
+    @abstractmethod
+    def stored_beside(self) -> list[torch.Tensor]:
+        """Return what peft writes beside what trains."""
 
 
 class InputReader(Wrapper):

@@ -88,6 +88,9 @@ class Lora(LibraryMethod):
         taken = component.param("init") in {"pissa", "olora", *_OUT_OF_W_BY_DATA}
         return taken or component.param("variant") == "kasa"
 
+    def stored_copies(self, component: Component) -> int:
+        return 2 if self.stands_alone(component) else 1  # with the start that W gave up
+
     def stands_alone(self, component: Component) -> bool:
         return component.param("init") in _OUT_OF_W_BY_DATA  # our own files hold no second factors
 

@@ -220,6 +220,10 @@ class PeftMethod(ABC):
         """Tell whether the component goes with no other one."""
         return False
 
+    def stored_copies(self, component: Component) -> int:  # noqa: ARG002 - one by most
+        """Return how many times as wide as they train low-rank factors are written."""
+        return 1
+
     def added_tokens(self, component: Component) -> int:  # noqa: ARG002 - none by most
         """Return by how many tokens the component makes an input longer."""
         return 0

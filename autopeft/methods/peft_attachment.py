@@ -9,11 +9,12 @@ from typing import cast
 import torch
 from peft import AdaLoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
+from peft.utils.other import AuxiliaryTrainingWrapper, ModulesToSaveWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
 from autopeft.methods.method import Attachment
+from autopeft.models.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
 
@@ -102,15 +103,24 @@ class PeftAttachment(Attachment):
         base = cast("PreTrainedModel", self._peft_model.get_base_model())
         for name, module in list(base.named_modules()):
             if isinstance(module, BaseTunerLayer):
-                _put_back(base, name, module.get_base_layer())
+                _put(base, name, module.get_base_layer())
             elif isinstance(module, AuxiliaryTrainingWrapper):
-                _put_back(base, name, module.original_module)
+                _put(base, name, module.original_module)
         if hasattr(base, "peft_config"):
             del base.peft_config
         for name, weight in self._kept.items():
             _weight(base, name).data.copy_(weight)
         base.requires_grad_(requires_grad=False)
         return base
+
+
+def wrap_head(model: PreTrainedModel, spec: ModelSpec) -> None:
+    """Let the task head train as peft does, which trains a copy and keeps the head itself."""
+    for name in spec.head_modules:
+        head = model.get_submodule(name)
+        wrapper = ModulesToSaveWrapper(head, "default")  # type: ignore[no-untyped-call]  # peft's
+        wrapper.modules_to_save.requires_grad_(requires_grad=True)
+        _put(model, name, wrapper)
 
 
 def _weight(model: nn.Module, name: str) -> nn.Parameter:
@@ -127,9 +137,9 @@ def _keep_a_rank(config: PeftConfig) -> None:
             kept[0] = True
 
 
-def _put_back(model: nn.Module, name: str, original: nn.Module) -> None:
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, original)
+    setattr(model.get_submodule(parent), child, module)
 
 
 _ALLOCATOR_TABLES = ("ipt", "exp_avg_ipt", "exp_avg_unc")

@@ -5,7 +5,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
 from autopeft.errors import SpaceError
@@ -57,4 +59,16 @@ def attach_peft_config(model: PreTrainedModel, path: Path, spec: ModelSpec) -> P
         reason = " ".join(str(error).split())
         raise SpaceError(f"peft cannot attach '{file}' to this model: {reason}") from error
     assert isinstance(attached, PeftModel)
+    _move_along(attached)
     return attached
+
+
+def _move_along(attached: PeftModel) -> None:
+    """Move to `meta` what peft keeps beside its parameters and moves to real devices alone."""
+    for layer in attached.modules():
+        if isinstance(layer, BaseTunerLayer):
+            for table in (getattr(layer, name, None) for name in layer.other_param_names):
+                if type(table) is dict:
+                    for name, value in table.items():
+                        if isinstance(value, torch.Tensor):
+                            table[name] = value.to("meta")

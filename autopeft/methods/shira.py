@@ -7,9 +7,10 @@ from peft import ShiraConfig
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.inserted import Wrapper
+from autopeft.methods.inserted import StandIn
 from autopeft.methods.library import LibraryMethod, common
 from autopeft.methods.method import AttachContext, MethodInfo, float_parameter
+from autopeft.methods.peft_attachment import wrap_head
 from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
@@ -65,24 +66,28 @@ class Shira(LibraryMethod):
             assert isinstance(linear, nn.Linear)
             n_entries = units * (module.in_features + module.out_features)
             setattr(model.get_submodule(parent), child, _MetaShiraLinear(linear, n_entries))
-        for name in context.spec.head_modules:
-            model.get_submodule(name).requires_grad_(requires_grad=True)
+        wrap_head(model, context.spec)
         return model
 
 
-class _MetaShiraLinear(Wrapper):
+class _MetaShiraLinear(StandIn):
     """Shapes of a SHiRA module: peft finds the places with `nonzero`, which `meta` has not."""
 
     def __init__(self, linear: nn.Linear, n_entries: int) -> None:
         super().__init__(linear)
-        self.shira_weight = nn.Parameter(torch.empty(n_entries, device="meta"))
+        with torch.device("meta"):
+            self.shira_weight = nn.Parameter(torch.empty(n_entries))
+            self.register_buffer("places", torch.empty(2, n_entries, dtype=torch.int32))
+
+    def stored_beside(self) -> list[torch.Tensor]:
+        return [self.get_buffer("places")]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         delta = _SparseToDense.apply(  # type: ignore[no-untyped-call]  # torch has no types here
             self.shira_weight, self.weight.shape
         )
         bias: Any = self.base_layer.bias
-        return nn.functional.linear(x, self.weight + delta, bias)
+        return nn.functional.linear(x, self.weight + delta.to(self.weight.dtype), bias)
 
 
 class _SparseToDense(torch.autograd.Function):

@@ -4,12 +4,14 @@ import re
 
 import torch
 from peft import AdamssConfig, OSFConfig
+from peft.tuners.osf.layer import OSFLayer
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.inserted import Wrapper, train_head
+from autopeft.methods.inserted import StandIn
 from autopeft.methods.library import PerModuleMethod, common
 from autopeft.methods.method import AttachContext, MethodInfo, int_parameter
+from autopeft.methods.peft_attachment import wrap_head
 from autopeft.models.spec import ModuleSpec
 from autopeft.space.configuration import Component
 from autopeft.space.targets import GROUPS
@@ -46,6 +48,21 @@ class Osf(PerModuleMethod):
         }
         # peft declares a type that dictionaries of whole numbers alone do not have.
         return OSFConfig(rank_pattern=dict(kept), **common(modules, context))
+
+    def on_meta(
+        self, model: PreTrainedModel, component: Component, context: AttachContext
+    ) -> nn.Module:
+        attached = super().on_meta(model, component, context)
+        for module in attached.modules():
+            if isinstance(module, OSFLayer):
+                # A CPU's decomposition lays V out by columns, so that rows of it are a copy; on
+                # `meta` they are a part of the whole.
+                for factors in module.osf_svd_params.values():
+                    low = factors.get_parameter("V_low")
+                    low.data = torch.empty_like(low)
+                for name, factor in module._osf_V_high.items():  # type: ignore[no-untyped-call]  # noqa: SLF001 - peft's
+                    module._osf_V_high[name] = torch.empty_like(factor)  # noqa: SLF001
+        return attached
 
 
 class AdaMss(PerModuleMethod):
@@ -96,11 +113,11 @@ class AdaMss(PerModuleMethod):
             parent, _, child = module.name.rpartition(".")
             stand_in = _MetaAdaMssLinear(linear, *_sizes(component, module))
             setattr(model.get_submodule(parent), child, stand_in)
-        train_head(model, context.spec)
+        wrap_head(model, context.spec)
         return model
 
 
-class _MetaAdaMssLinear(Wrapper):
+class _MetaAdaMssLinear(StandIn):
     """Shapes of an AdaMSS module: peft clusters values, which `meta` has not.
 
     The sizes of the clusters do not matter, because only their sum is in what is kept.
@@ -114,11 +131,17 @@ class _MetaAdaMssLinear(Wrapper):
             width = n_in + int(self.has_bias)
             self.register_buffer("directions", torch.empty(directions, width))
             self.register_buffer("places", torch.empty(n_out, dtype=torch.int64))
+            # peft keeps the places a second time, cluster by cluster.
+            self.register_buffer("clusters", torch.empty(n_out, dtype=torch.int64))
             sizes = [len(part) for part in torch.arange(n_out).tensor_split(subspaces)]
             self.a = nn.ParameterList(torch.empty(1, directions) for _ in sizes)
             self.b = nn.ParameterList(torch.empty(size, 1) for size in sizes)
 
+    def stored_beside(self) -> list[torch.Tensor]:
+        return [self.get_buffer("directions")]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given, x = x.dtype, x.to(self.weight.dtype)
         one = x.new_ones(*x.shape[:-1], 1)
         seen = torch.cat((x, one), dim=-1) if self.has_bias else x
         low = nn.functional.linear(seen, self.get_buffer("directions"))
@@ -128,7 +151,9 @@ class _MetaAdaMssLinear(Wrapper):
         ]
         base: torch.Tensor = self.base_layer(x)
         index = self.get_buffer("places").expand(base.shape)
-        return base + torch.zeros_like(base).scatter(-1, index, torch.cat(parts, dim=-1))
+        delta = torch.cat(parts, dim=-1)
+        placed = torch.zeros_like(base, dtype=delta.dtype).scatter(-1, index, delta)
+        return (base + placed).to(given)
 
 
 def _minor(component: Component, module: ModuleSpec) -> int:

@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 import torch
 
-from autopeft.cost.memory import saved_bytes
+from autopeft.cost.memory import step_cost
 from autopeft.errors import ModelError, SpaceError
 from autopeft.methods.adapter_files import DESCRIPTION
 from autopeft.methods.compose import attach, count_parameters, read_configuration
 from autopeft.methods.composite import on_meta
 from autopeft.methods.load_adapter import load_adapter
 from autopeft.methods.method import AttachContext, Attachment
+from autopeft.methods.stored import stored_bytes
 from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Configuration
 from tests.contracts.test_methods import STEPS, state, train
+from tests.files import tensor_bytes
 from tests.tiny import CONFIGS, build, inputs, logits
 
 Components = list[dict[str, Any]]
@@ -66,8 +68,8 @@ def test_counts_agree(name: str, family: str) -> None:
     bare = build(family, "meta").requires_grad_(requires_grad=False)
     meta = on_meta(bare, configuration.components, context)
     assert sum(p.numel() for p in meta.parameters() if p.requires_grad) == predicted
-    kept = saved_bytes(attachment.model.train(), 4, 10)
-    assert saved_bytes(meta.train(), 4, 10) == kept
+    real = step_cost(attachment.model.train(), 4, 10)
+    assert step_cost(meta.train(), 4, 10).memory == real.memory
 
 
 @pytest.mark.parametrize(("name", "family"), CASES)
@@ -90,10 +92,14 @@ def test_the_base_comes_back(name: str, family: str) -> None:
 
 @pytest.mark.parametrize(("name", "family"), CASES)
 def test_saved_and_loaded(name: str, family: str, tmp_path: Path) -> None:
-    attachment, _, _ = attached(name, family)
+    attachment, spec, configuration = attached(name, family)
     train(attachment, family, steps=STEPS)
     trained = logits(attachment.model, family)
     attachment.save(tmp_path)
+    context = AttachContext(spec=spec, total_steps=STEPS, seed=3)
+    bare = build(family, "meta").requires_grad_(requires_grad=False)
+    meta = on_meta(bare, configuration.components, context)
+    assert stored_bytes(meta, configuration.components) == tensor_bytes(tmp_path)
     assert torch.equal(logits(load_adapter(build(family), tmp_path), family), trained)
 
 

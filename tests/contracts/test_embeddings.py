@@ -8,7 +8,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from autopeft.cost.memory import saved_bytes
+from autopeft.cost.memory import step_cost
 from autopeft.errors import SpaceError
 from autopeft.methods.compose import attach, count_parameters, read_configuration
 from autopeft.methods.method import AttachContext, Attachment
@@ -107,7 +107,7 @@ def test_adapter_of_word_embeddings(method: str, family: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("method", "family"), CASES)
-def test_meta_keeps_what_a_real_forward_keeps(method: str, family: str) -> None:
+def test_meta_counts_what_a_real_step_costs(method: str, family: str) -> None:
     real, _, _ = attached(method, family)
     configuration = read_configuration(
         {"method": method, "targets": WORDS, **SIZES.get(method, {"rank": 4})},
@@ -116,7 +116,11 @@ def test_meta_keeps_what_a_real_forward_keeps(method: str, family: str) -> None:
     bare = build(family, "meta")
     context = AttachContext(spec=inspect_model(bare), total_steps=4, seed=3)
     on_meta = get_method(method).on_meta(bare, configuration.components[0], context)
-    assert saved_bytes(on_meta.train(), 4, 10) == saved_bytes(real.model.train(), 4, 10)
+    predicted = step_cost(on_meta.train(), 4, 10)
+    made = step_cost(real.model.train(), 4, 10)
+    assert predicted.flops == made.flops
+    # Falcon makes constants of 8 bytes, which `meta` knows by themselves.
+    assert 0 <= made.memory.total - predicted.memory.total <= 32
 
 
 def deep_llama() -> PreTrainedModel:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from autopeft.cost.memory import saved_bytes
+from autopeft.cost.memory import step_cost
 from autopeft.errors import SpaceError
 from autopeft.methods.compose import attach, count_parameters, read_configuration, refusal
 from autopeft.methods.composite import on_meta
@@ -71,8 +71,9 @@ def test_attached_counted_trained_and_detached(name: str, family: str) -> None:
     bare = build(family, "meta").requires_grad_(requires_grad=False)
     meta = on_meta(bare, configuration.components, context).train()
     assert sum(p.numel() for p in meta.parameters() if p.requires_grad) == predicted
-    kept = saved_bytes(attachment.model.train(), 4, 10)
-    assert kept <= saved_bytes(meta, 4, 10) <= UPPER_BOUND.get(family, 1.0) * kept
+    real = step_cost(attachment.model.train(), 4, 10).memory
+    bound = UPPER_BOUND.get(family, 1.0)
+    assert real.total <= step_cost(meta, 4, 10).memory.total <= bound * real.total
 
     nearness = 1e-5 if all(m.info.starts_at_base for m in methods) else 0.5
     assert torch.allclose(logits(attachment.model, family), base, atol=nearness)

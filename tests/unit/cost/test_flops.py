@@ -1,63 +1,68 @@
-"""What `meta` counts of a step's operations equals what a real step does."""
+"""Operations of a step against torch's own counter and against arithmetic."""
+
+from typing import Any
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from autopeft.cost.flops import count_flops
+from autopeft.cost.flops import ATTENTION
+from autopeft.cost.forward import forward
+from autopeft.cost.memory import step_cost
 from autopeft.methods.compose import attach, read_configuration
 from autopeft.methods.composite import on_meta
 from autopeft.methods.method import AttachContext
 from autopeft.models.spec import inspect_model
-from tests.contracts.test_methods import CASES
-from tests.tiny import build, data_of
-
-#: An encoder, a decoder with grouped queries and an encoder-decoder.
-SOME = [case for case in CASES if case.values[2] in {"bert", "llama", "t5"}]
-#: On a real device torch counts its product with a sparse matrix as if that were dense.
-SPARSE = {"frod"}
+from tests.tiny import build
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR")
-@pytest.mark.parametrize(("method", "extra", "family"), SOME)
-def test_meta_counts_what_a_real_step_does(method: str, extra: dict[str, str], family: str) -> None:
+def flops(family: str, data: dict[str, Any], rows: int = 4, tokens: int = 10) -> int:
+    model = build(family, "meta").requires_grad_(requires_grad=False)
+    spec = inspect_model(model)
+    context = AttachContext(spec=spec, total_steps=8, seed=0)
+    components = read_configuration(data, spec).components
+    return step_cost(on_meta(model, components, context).train(), rows, tokens).flops
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "t5"])
+def test_torchs_counter_counts_the_same(family: str) -> None:
     model = build(family)
     spec = inspect_model(model)
-    configuration = read_configuration(data_of(method, **extra), spec)
     context = AttachContext(spec=spec, total_steps=8, seed=0)
-    real = count_flops(attach(model, configuration, context).model.train(), 4, 10)
-    bare = build(family, "meta").requires_grad_(requires_grad=False)
-    meta = count_flops(on_meta(bare, configuration.components, context).train(), 4, 10)
-    assert real > 0
-    if method in SPARSE:
-        assert 0.8 * real <= meta <= real
-    else:
-        assert meta == real
+    real = attach(model, read_configuration({"method": "lora"}, spec), context).model.train()
+    # torch knows attention by the kernels of GPUs alone.
+    with FlopCounterMode(display=False, custom_mapping=dict(ATTENTION)) as counter:
+        forward(real, 4, 10).loss.backward()
+    assert flops(family, {"method": "lora"}) == counter.get_total_flops()
+
+
+def test_fused_attention_counts_as_the_products_that_it_is() -> None:
+    """Forward two products; backward four, and the scores once more, which were not kept."""
+    heads = [torch.randn(2, 4, 6, 8, requires_grad=True) for _ in range(3)]
+    product = 2 * (2 * 4) * 6 * 6 * 8
+    with FlopCounterMode(display=False, custom_mapping=dict(ATTENTION)) as counter:
+        out = torch.nn.functional.scaled_dot_product_attention(*heads)
+        assert counter.get_total_flops() == 2 * product
+        out.sum().backward()
+    assert counter.get_total_flops() == (2 + 5) * product
 
 
 def test_a_linear_model_by_hand() -> None:
     """The head alone: 2 n k m forward and, for its weights, as much backward."""
-    model = build("bert").requires_grad_(requires_grad=False)
-    spec = inspect_model(model)
-    context = AttachContext(spec=spec, total_steps=8, seed=0)
-    empty = read_configuration({"components": []}, spec)
-    with_head = count_flops(attach(model, empty, context).model.train(), 2, 6)
-    frozen = build("bert").requires_grad_(requires_grad=False).train()
+    frozen = build("bert", "meta").requires_grad_(requires_grad=False).train()
     frozen.classifier.bias.requires_grad = True  # something must train
     head = frozen.classifier.weight
-    assert with_head - count_flops(frozen, 2, 6) == 2 * 2 * head.numel()
+    with_head = flops("bert", {"components": []}, 2, 6)
+    assert with_head - step_cost(frozen, 2, 6).flops == 2 * 2 * head.numel()
 
 
 def test_layers_below_the_lowest_that_trains_cost_no_backward() -> None:
-    spec = inspect_model(build("bert", "meta"))
-    context = AttachContext(spec=spec, total_steps=8, seed=0)
-
-    def flops(layers: str) -> int:
-        model = build("bert", "meta").requires_grad_(requires_grad=False)
-        configuration = read_configuration({"method": "lora", "layers": layers}, spec)
-        return count_flops(on_meta(model, configuration.components, context), 4, 10)
-
-    assert flops("last:1") < flops("first:1") < flops("all")
+    last, first, every = (
+        flops("bert", {"method": "lora", "layers": layers})
+        for layers in ("last:1", "first:1", "all")
+    )
+    assert last < first < every
 
 
 def test_batches_cost_in_proportion() -> None:
-    model = build("llama", "meta").requires_grad_(requires_grad=True)
-    assert count_flops(model, 6, 10) == pytest.approx(3 * count_flops(model, 2, 10))
+    assert flops("llama", {"method": "full"}, 6) == 3 * flops("llama", {"method": "full"}, 2)

@@ -54,7 +54,7 @@ def in_between(share: float) -> MemoryLimit:
 SPACES = {
     (name, share): candidates(name, in_between(share))
     for name in ("default", "autopeft-paper", "adapters")
-    for share in (0.04, 0.2, 0.5)
+    for share in (0.04, 0.2, 0.8)
 }
 
 
@@ -90,7 +90,7 @@ def test_limits_split_batches_and_shut_points_out() -> None:
     points = [tight.at(unit) for unit in units]
     assert points.count(None) > [free.at(unit) for unit in units].count(None)
     rows = set()
-    for space in (tight, SPACES["default", 0.5]):
+    for space in (tight, SPACES["default", 0.8]):
         made = [space.trained(point) for unit in units if (point := space.at(unit)) is not None]
         rows |= {m.training.rows_at_once for m in made if m is not None}
     assert {1, 8, BATCH} <= rows
