@@ -270,7 +270,7 @@ def test_eva_starts_from_the_training_rows(engine: Engine) -> None:
 
 
 def test_a_batch_keeps_to_its_tokens(engine: Engine) -> None:
-    """Batches then differ in rows; an epoch has more steps, and a trial is resumable all the same."""
+    """Batches then differ in rows, and an epoch has more steps."""
     spec = trial(engine, training={"learning_rate": 1e-3, "max_tokens": 60})
     run = TrialRun(engine, spec)
     assert run.total_steps > 12
