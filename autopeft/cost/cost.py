@@ -1,7 +1,7 @@
 """`Cost` and `CostModel`: the numbers of a configuration that need no training."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -77,10 +77,10 @@ class CostModel:
         key = f"{configuration.components} {rows}"
         if key not in self._steps:
             model = self._attached(configuration)
-            mask_bytes = count_mask_bytes(configuration, self._spec)
-            shape = (rows, self._seq_length)
-            step = step_cost(model, *shape, self._options, mask_bytes=mask_bytes)
-            self._steps[key] = with_base_bits(step, self._spec, self._options)
+            step = step_cost(model, rows, self._seq_length, self._options)
+            step = with_base_bits(step, self._spec, self._options)
+            masks = step.memory.optimizer + count_mask_bytes(configuration, self._spec)
+            self._steps[key] = replace(step, memory=replace(step.memory, optimizer=masks))
         return self._steps[key]
 
     def adapter_bytes(self, configuration: Configuration) -> int:

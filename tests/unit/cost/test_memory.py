@@ -105,6 +105,17 @@ def test_meta_counts_what_a_real_step_costs(
         assert 0 <= peak - passing(predicted.memory) <= SCRATCH
 
 
+@pytest.mark.parametrize("data", [{"method": "full"}, {"method": "lora", "layers": "last:1"}])
+def test_gradients_that_were_there_before(data: dict[str, Any]) -> None:
+    real, meta, _ = pair(data, "bert")
+    step(real)
+    before = sum(4 * p.numel() for p in real.parameters() if p.grad is not None)
+    peak = before + allocated_at_peak(partial(step, real))
+    predicted = passing(step_cost(meta, ROWS, TOKENS, accumulates=True).memory)
+    assert 0 <= peak - predicted <= SCRATCH
+    assert predicted > passing(step_cost(meta, ROWS, TOKENS).memory)
+
+
 @pytest.mark.parametrize("family", ["bert", "llama", "t5", "vit"])
 def test_activations_are_what_autograd_saves(family: str) -> None:
     real, meta, _ = pair({"method": "lora"}, family)
