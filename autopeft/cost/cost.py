@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -86,13 +86,14 @@ class CostModel:
         rows = training.rows_at_once
         if training.max_tokens is not None:  # with shorter rows a batch may come nearer to them
             rows = min(rows, math.ceil(training.max_tokens / self.seq_length))
-        key = f"{configuration.components} {rows}"
+        in_parts = training.rows_at_once < training.batch_size
+        key = f"{configuration.components} {rows} {in_parts}"
         if key not in self._steps:
             model = self._attached(configuration)
-            mask_bytes = count_mask_bytes(configuration, self.spec)
-            shape = (rows, self.seq_length)
-            step = step_cost(model, *shape, self._options, mask_bytes=mask_bytes)
-            self._steps[key] = with_base_bits(step, self.spec, self._options)
+            step = step_cost(model, rows, self.seq_length, self._options, accumulates=in_parts)
+            step = with_base_bits(step, self.spec, self._options)
+            masks = step.memory.optimizer + count_mask_bytes(configuration, self.spec)
+            self._steps[key] = replace(step, memory=replace(step.memory, optimizer=masks))
         return self._steps[key]
 
     def adapter_bytes(self, configuration: Configuration) -> int:

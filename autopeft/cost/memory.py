@@ -1,5 +1,6 @@
 """Memory and operations of a training step, counted on `meta` without weights or a GPU."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -120,7 +121,7 @@ def step_cost(
     seq_length: int,
     options: StepOptions | None = None,
     *,
-    mask_bytes: int = 0,
+    accumulates: bool = False,
     cast: AbstractContextManager[Any] | None = None,
 ) -> StepCost:
     """Return what a training step of a model costs with whatever is attached to it.
@@ -131,7 +132,7 @@ def step_cost(
         batch_size: Rows of the batch.
         seq_length: Tokens of every row; a model of images has its own size.
         options: How the step is made; the model is as `prepared` made it.
-        mask_bytes: What density masks hold.
+        accumulates: Whether gradients of an earlier part of the batch are there from the start.
         cast: Context of the forward; `None` takes what `options` ask for.
     """
     options = options or StepOptions()
@@ -139,9 +140,14 @@ def step_cost(
     n_trained = sum(p.numel() * p.element_size() for p in trained)
     held = held_tensors(model)
     live = LiveBytes(held)
-    _run(live, model, trained, (batch_size, seq_length), cast or autocast(options))
+    with _no_collection(), MetaForward(), live:
+        for parameter in trained if accumulates else ():
+            parameter.grad = torch.zeros_like(parameter)
+            live.mark(parameter.grad, "gradients")
+        _run(live, model, (batch_size, seq_length), cast or autocast(options))
+    model.zero_grad()
     weights = sum(tensor.untyped_storage().nbytes() for tensor in held)
-    fixed = {"weights": weights, "optimizer": state_bytes(options.optimizer, trained) + mask_bytes}
+    fixed = {"weights": weights, "optimizer": state_bytes(options.optimizer, trained)}
     in_pass = MemoryEstimate(**fixed, **live.peak)
     after = MemoryEstimate(**fixed, **live.now)
     copies = step_copies(options.optimizer) * n_trained
@@ -153,29 +159,39 @@ def step_cost(
 def _run(
     live: LiveBytes,
     model: nn.Module,
-    trained: list[nn.Parameter],
     shape: tuple[int, int],
     cast: AbstractContextManager[Any],
 ) -> None:
-    """Run forward and backward under the eyes of `live`, for a batch of (rows, tokens)."""
+    """Run forward and backward and say what is what, for a batch of (rows, tokens)."""
     hooks = [
         parameter.register_post_accumulate_grad_hook(
             lambda parameter: live.mark(parameter.grad, "gradients")
         )
-        for parameter in trained
+        for parameter in model.parameters()
+        if parameter.requires_grad
     ]
-    with MetaForward(), live:
-        with cast:
-            loss, logits = forward(model, *shape)
-        live.mark(loss, "loss")
-        live.mark(logits, "loss")
-        del logits  # as a training loop lets go of them
-        live.mark_rest("activations")
-        if loss.requires_grad:  # not where the head alone trains and is left out
-            loss.backward()
+    with cast:
+        loss, logits = forward(model, *shape)
+    live.mark(loss, "loss")
+    live.mark(logits, "loss")
+    del logits  # as a training loop lets go of them
+    live.mark_rest("activations")
+    if loss.requires_grad:  # not where the head alone trains and is left out
+        loss.backward()
     for hook in hooks:
         hook.remove()
-    model.zero_grad()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from looking for cycles: it takes a quarter of a pass and ends some of them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def with_base_bits(step: StepCost, spec: ModelSpec, options: StepOptions) -> StepCost:

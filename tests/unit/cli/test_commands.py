@@ -157,6 +157,33 @@ def test_estimate_counts_what_a_trial_has(
     assert found["peak_memory_bytes"] == trial.cost.peak_memory_bytes
 
 
+def test_estimate_of_other_ways_to_make_a_step(
+    capsys: pytest.CaptureFixture[str], tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("method: lora\n")
+    call = ["estimate", "--model", tiny_model, "--config", file]
+    plain = json.loads(run(capsys, *call, "--format", "json").out)
+    sizes = {"adapter_params", "head_params", "base_params", "adapter_bytes", "flops_per_step"}
+    assert sizes < set(plain)
+    assert sum(plain["memory_parts"].values()) == plain["peak_memory_bytes"]
+    less = {
+        ("--dtype", "bf16"): "weights",
+        ("--optimizer", "sgd"): "optimizer",
+        ("--gradient-checkpointing",): "activations",
+        ("--base-bits", 4, "--double-quantization"): "weights",
+    }
+    for options, part in less.items():
+        other = json.loads(run(capsys, *call, *options, "--format", "json").out)
+        assert other["memory_parts"][part] < plain["memory_parts"][part]
+    table = run(capsys, *call).out
+    assert f"{plain['peak_memory_bytes'] / 2**20:.2f} MiB" in table
+    assert "GFLOP" in table
+    wrong = run(capsys, *call, "--optimizer", "adamw9")
+    assert wrong.code == 2
+    assert "There is no optimizer 'adamw9'" in wrong.err
+
+
 def test_plan_runs_nothing(
     capsys: pytest.CaptureFixture[str], options: list[object], tmp_path: Path
 ) -> None:

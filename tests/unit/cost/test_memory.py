@@ -25,6 +25,8 @@ from tests.tiny import build, data_of
 
 #: On a real device torch counts a product with a sparse matrix as if that were dense.
 SPARSE = {"frod"}
+#: peft keeps indices of these beside parameters and buffers.
+KEEPS_INDICES = {"adamss", "fourierft", "shira", "waveft"}
 #: The allocator sees every case of this family: it is slow to ask.
 PROFILED = "bert"
 #: What kernels of a CPU take for themselves, in bytes: partial sums of reductions and the like.
@@ -41,6 +43,12 @@ def pair(data: dict[str, Any], family: str) -> tuple[nn.Module, nn.Module, Model
     bare = build(family, "meta").requires_grad_(requires_grad=False)
     meta = on_meta(bare, configuration.components, context)
     return attach(base, configuration, context).model.train(), meta.train(), spec
+
+
+def registered_bytes(model: nn.Module) -> int:
+    """Return the bytes of parameters and buffers, every storage once."""
+    storages = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def passing(memory: MemoryEstimate) -> int:
@@ -86,6 +94,8 @@ def test_meta_counts_what_a_real_step_costs(
     predicted = step_cost(meta, ROWS, TOKENS)
     made = step_cost(real, ROWS, TOKENS)
     assert predicted.memory == made.memory
+    beside = predicted.memory.weights - registered_bytes(real)
+    assert beside > 0 if method in KEEPS_INDICES else beside == 0
     if method in SPARSE:
         assert 0.8 * made.flops <= predicted.flops <= made.flops
     else:
@@ -93,6 +103,17 @@ def test_meta_counts_what_a_real_step_costs(
     if family == PROFILED:
         peak = allocated_at_peak(partial(step, real))
         assert 0 <= peak - passing(predicted.memory) <= SCRATCH
+
+
+@pytest.mark.parametrize("data", [{"method": "full"}, {"method": "lora", "layers": "last:1"}])
+def test_gradients_that_were_there_before(data: dict[str, Any]) -> None:
+    real, meta, _ = pair(data, "bert")
+    step(real)
+    before = sum(4 * p.numel() for p in real.parameters() if p.grad is not None)
+    peak = before + allocated_at_peak(partial(step, real))
+    predicted = passing(step_cost(meta, ROWS, TOKENS, accumulates=True).memory)
+    assert 0 <= peak - predicted <= SCRATCH
+    assert predicted > passing(step_cost(meta, ROWS, TOKENS).memory)
 
 
 @pytest.mark.parametrize("family", ["bert", "llama", "t5", "vit"])
