@@ -154,11 +154,12 @@ def local_runner(material: Material, indices: Sequence[int]) -> list[Measurement
 
 def ray_runner(material: Material, indices: Sequence[int]) -> list[Measurement]:
     """autopeft on Ray, with one worker."""
-    from autopeft.runners.ray_cluster import RayRunner
+    from autopeft.runners.ray_cluster import Crew, RayRunner
 
     source = GivenTrials(material, indices, usage_of_the_ray_worker)
     with tempfile.TemporaryDirectory() as scratch, StudyFolder(Path(scratch) / "study") as folder:
-        RayRunner(material.workload(), folder, 1, None).run(source)
+        crew = Crew(size=1, trial_bytes=None, gpu_bytes=None)
+        RayRunner(material.workload(), folder, crew, None).run(source)
     return source.measured
 
 
