@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import torch
 from arithmetic import batch_shapes, flops_of_training, measure_arithmetic
 from material import Material, clock
 from ways import GivenTrials
@@ -60,8 +61,21 @@ def before_each_trial(work: Callable[[Any], object]) -> AbstractContextManager[N
     return replaced(local, "run_trial", run)
 
 
-def variants(material: Material) -> dict[str, Callable[[], AbstractContextManager[None]]]:
-    """Return what switches each feature off."""
+@contextmanager
+def in_bf16(engine_of: Callable[[], Any]) -> Iterator[None]:
+    """Compute under bf16 autocast, as `--precision auto` does on processors with bf16 units."""
+    engine = engine_of()
+    before, engine.dtype = engine.dtype, torch.bfloat16
+    try:
+        yield
+    finally:
+        engine.dtype = before
+
+
+def variants(
+    material: Material, engine_of: Callable[[], Any]
+) -> dict[str, Callable[[], AbstractContextManager[None]]]:
+    """Return what switches each feature off, and bf16 on, which all ways leave off."""
     return {
         "all on": nullcontext,
         "length buckets": lambda: replaced(batches, "epoch_batches", random_batches),
@@ -69,6 +83,7 @@ def variants(material: Material) -> dict[str, Callable[[], AbstractContextManage
         "resident base": lambda: before_each_trial(lambda engine: engine.reload()),
         "tokenise once": lambda: before_each_trial(lambda _: material.workload(cached=False)),
         "frozen prefix": lambda: replaced(training, "frozen_depth", lambda *_: 0),
+        "float32 (in bf16)": lambda: in_bf16(engine_of),
     }
 
 
@@ -80,12 +95,14 @@ def run_features(material: Material, indices: Sequence[int]) -> dict[str, Any]:
         processor; `arithmetic`: what a step reaches of the processor's matrix products, with
         everything on.
     """
-    switches = list(variants(material).items())
+    runners: list[LocalRunner] = []
+    switches = list(variants(material, lambda: runners[0]._engine).items())
     walls: dict[str, dict[int, float]] = {name: {} for name, _ in switches}
     cpus: dict[str, dict[int, float]] = {name: {} for name, _ in switches}
     step_seconds: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         runner = LocalRunner(material.workload(), lambda number: Path(scratch) / str(number))
+        runners.append(runner)
         for turn, index in enumerate(indices):
             # The model is loaded, the states below its lowest layer are on the disk.
             _timed(runner, material, index)
