@@ -96,7 +96,7 @@ def run_features(material: Material, indices: Sequence[int]) -> dict[str, Any]:
         everything on.
     """
     runners: list[LocalRunner] = []
-    switches = list(variants(material, lambda: runners[0]._engine).items())
+    switches = list(variants(material, lambda: runners[0]._engine).items())  # noqa: SLF001 - it has no other user
     walls: dict[str, dict[int, float]] = {name: {} for name, _ in switches}
     cpus: dict[str, dict[int, float]] = {name: {} for name, _ in switches}
     step_seconds: dict[int, float] = {}
