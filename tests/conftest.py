@@ -10,6 +10,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import json
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ SHARED = Path(__file__).parents[2] / "shared"
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what trials share out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOPEFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +96,7 @@ def tiny_settings(tiny_model: Path, tiny_data: Path) -> dict[str, Any]:
         "head_learning_rate": 0.02,
         "trials": 8,
         "seed": 3,
+        "precision": "float32",  # numbers are the same on all CPUs
     }
 
 

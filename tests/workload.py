@@ -14,13 +14,16 @@ from autopeft.trials.trial import TrialSpec
 from tests.tiny import data_of
 
 
-def tiny_workload(model: Path, data: Path) -> Workload:
+def tiny_workload(model: Path, data: Path, cache_bytes: int = 2**24) -> Workload:
+    """Return a workload in float32, so that numbers are the same on all CPUs."""
     loaded = load_data(find_task("sst2"), data)
-    return Workload.prepare(resolve_model(str(model)), loaded, 16)
+    return Workload.prepare(
+        resolve_model(str(model)), loaded, 16, cache_bytes=cache_bytes, precision="float32"
+    )
 
 
-def tiny_engine(model: Path, data: Path) -> Engine:
-    return Engine(tiny_workload(model, data), torch.device("cpu"))
+def tiny_engine(model: Path, data: Path, cache_bytes: int = 2**24) -> Engine:
+    return Engine(tiny_workload(model, data, cache_bytes), torch.device("cpu"))
 
 
 def trial(engine: Engine, number: int = 0, **changes: Any) -> TrialSpec:

@@ -1,15 +1,14 @@
 """What a configuration costs on a model: nothing is trained, no weights are read."""
 
-import re
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autopeft.api.catalogue import configuration_of
+from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import largest_batch, of_configuration, of_peft_config
-from autopeft.errors import RequestError
 from autopeft.methods.peft_config import is_peft_config
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
@@ -17,8 +16,6 @@ from autopeft.models.spec import inspect_model
 
 #: Examples a step where neither the user nor a configuration says how many.
 BATCH_SIZE = 16
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]i?B?|B)", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def estimate(  # noqa: PLR0913 - the parts of a question
@@ -56,13 +53,14 @@ def estimate(  # noqa: PLR0913 - the parts of a question
 
     if is_peft_config(file):
         subject = of_peft_config(file, spec, base, length, options)
-        rows = batch_size or BATCH_SIZE
+        rows = at_once = batch_size or BATCH_SIZE
     else:
-        configuration = configuration_of(str(file), spec, {})
+        asked = {} if batch_size is None else {"batch_size": batch_size}
+        configuration = configuration_of(str(file), spec, asked)
         subject = of_configuration(configuration, spec, base, length, options)
-        rows = batch_size or configuration.training.batch_size
-    step = subject.step(rows)
-    memory = step.memory
+        rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
+    whole = subject.step(rows, rows)
+    memory = (whole if at_once == rows else subject.step(rows, at_once)).memory
     result = {
         "model": model,
         "configuration": subject.configuration,
@@ -71,7 +69,7 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         "head_params": spec.head_params,
         "base_params": spec.base_params,
         "adapter_bytes": subject.adapter_bytes,
-        "flops_per_step": step.flops,
+        "flops_per_step": whole.flops,
         "peak_memory_bytes": memory.total,
         "memory_parts": asdict(memory),
         "batch_size": rows,
@@ -82,22 +80,5 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     if limit is not None:
         result["device_memory_bytes"] = limit
         result["fits"] = memory.total <= limit
-        result["largest_batch"] = largest_batch(lambda n: subject.step(n).memory.total, limit)
+        result["largest_batch"] = largest_batch(lambda n: subject.step(n, n).memory.total, limit)
     return result
-
-
-def n_bytes(text: str) -> int:
-    """Return the bytes of a size such as `24GiB`, `24GB`, `512M` or `1000`.
-
-    Units with an i count in 1024s, those with a B alone in 1000s; a bare letter is 1024s, as GPU
-    makers mean it.
-
-    Raises:
-        RequestError: If the text is no size above zero.
-    """
-    match = _BYTES.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise RequestError(f"Cannot read the memory '{text}': write 24GiB, 24GB or 512MiB.")
-    unit = match[2].lower()
-    thousand = 1000 if unit.endswith("b") and "i" not in unit else 1024
-    return int(float(match[1]) * thousand ** _POWERS[unit.rstrip("b").rstrip("i")])

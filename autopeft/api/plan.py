@@ -38,6 +38,7 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         "train_rows": len(problem.data.train),
         "eval_rows": len(problem.data.validation),
         "budget": {"text": space.budget.text, "limit": space.budget.limit},
+        "max_memory_bytes": None if space.memory is None else space.memory.limit,
         "space": {
             "name": space.space.name,
             "methods": list(space.space.methods),
@@ -71,7 +72,7 @@ def _examples(problem: Problem) -> list[dict[str, Any]]:
 
 
 def _example(problem: Problem, name: str, point: Mapping[str, Value]) -> dict[str, Any]:
-    configuration = problem.space.configuration(point)
+    configuration = problem.configuration(point)
     cost = problem.cost(configuration)
     return {
         "what": name,
@@ -81,5 +82,6 @@ def _example(problem: Problem, name: str, point: Mapping[str, Value]) -> dict[st
         "settings": setting_text(configuration),
         "adapter_params": cost.adapter_params,
         "share_of_base": f"{100 * cost.adapter_params / cost.base_params:.3g}%",
+        "examples_at_once": configuration.training.rows_at_once,
         "peak_memory_mib": round(cost.peak_memory_bytes / 2**20),
     }

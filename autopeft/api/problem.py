@@ -7,10 +7,12 @@ from functools import partial
 import numpy as np
 
 from autopeft.api.catalogue import configuration_of
+from autopeft.api.device import check_precision, memory_limit
 from autopeft.api.request import SearchRequest
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost, CostModel
+from autopeft.cost.memory_limit import MemoryLimit, n_bytes
 from autopeft.errors import DataError, RequestError, SpaceError
 from autopeft.methods.compose import added_tokens, count_parameters, no_room
 from autopeft.methods.registry import catalogue, get_method
@@ -44,6 +46,7 @@ class Problem:
         max_length: Longest input in tokens.
         batch_size: Examples a step, where the space does not choose it.
         epochs: Passes over the training rows of a full training.
+        cache_bytes: Most that may lie on the disk of what trials need again.
     """
 
     request: SearchRequest
@@ -57,6 +60,13 @@ class Problem:
     max_length: int
     batch_size: int
     epochs: float
+    cache_bytes: int
+
+    def configuration(self, point: Mapping[str, Value]) -> Configuration:
+        """Return the configuration that a trial of a point trains, in parts where it must be."""
+        configuration = self.space.trained(point)
+        assert configuration is not None, "strategies hand out what fits"
+        return configuration
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return the cost of a configuration."""
@@ -69,8 +79,12 @@ class Problem:
             if objective.name == "params":
                 values.append(float(self.space.adapter_params(point) or 0))
             elif objective.name == "memory":
-                values.append(float(self.costs.memory(self.space.configuration(point)).total))
+                values.append(float(self.costs.memory(self._trained(point)).total))
         return values
+
+    def _trained(self, point: Mapping[str, Value]) -> Configuration:
+        """Return what is trained of a point, the whole batch at once if no part of it fits."""
+        return self.space.trained(point) or self.space.configuration(point)
 
     def plan(self) -> StudyPlan:
         """Return what the study is to do."""
@@ -100,8 +114,11 @@ class Problem:
                 best.append(float(self.space.adapter_params(small) or 1))
                 worst.append(float(self.space.budget.limit))
             else:
-                best.append(float(self.costs.memory(self.space.configuration(small)).total))
-                worst.append(float(self.costs.memory(self.space.configuration(large)).total))
+                # Parts of a batch may make more parameters take less memory.
+                ends = (self.costs.memory(self._trained(p)).total for p in (small, large))
+                low, high = sorted(map(float, ends))
+                best.append(low)
+                worst.append(high)
         return ReferencePoint.between(self.objectives, best, worst)
 
     def extremes(self) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
@@ -116,6 +133,8 @@ def resolve(request: SearchRequest) -> Problem:
         AutopeftError: If a part of the request cannot be used.
     """
     task = _task(request)
+    limit = memory_limit(request)
+    check_precision(request)
     find_space(request.space)  # or say that there is none, before anything is loaded
     objectives = parse_objectives(request.objectives)
     for method in request.methods or ():
@@ -144,7 +163,9 @@ def resolve(request: SearchRequest) -> Problem:
     head_rate = request.head_learning_rate or data.task.head_learning_rate
     if head_rate is not None:
         training["head_learning_rate"] = head_rate
-    space_text, space = _space(request, spec, training, max_length)
+    costs = CostModel(spec, build_meta, max_length)
+    memory = limit and MemoryLimit(text=limit[0], limit=limit[1], costs=costs)
+    space_text, space = _space(request, training, costs, memory)
     return Problem(
         request=request,
         reference=reference,
@@ -152,18 +173,23 @@ def resolve(request: SearchRequest) -> Problem:
         spec=spec,
         space=space,
         space_text=space_text,
-        costs=CostModel(spec, build_meta, max_length),
+        costs=costs,
         objectives=objectives,
         max_length=max_length,
         batch_size=batch_size,
         epochs=request.epochs or task.epochs,
+        cache_bytes=0 if request.cache == "0" else n_bytes(request.cache),
     )
 
 
 def _space(
-    request: SearchRequest, spec: ModelSpec, training: Mapping[str, Value], max_length: int
+    request: SearchRequest,
+    training: Mapping[str, Value],
+    costs: CostModel,
+    memory: MemoryLimit | None,
 ) -> tuple[str, CandidateSpace]:
-    """Return the text of the space, and the space within the budget."""
+    """Return the text of the space, and the space within the budget and the memory."""
+    spec, max_length = costs.spec, costs.seq_length
     shape = ModelShape(spec.n_layers, spec.hidden_size)
     if request.configuration is not None:
         asked = {name: getattr(request, name) for name in ("batch_size", "head_learning_rate")}
@@ -175,14 +201,14 @@ def _space(
         space = read_space(text, shape, request.configuration, catalogue())
         count = count_parameters(configuration, spec)
         limit = ParamBudget(text=str(count), limit=count)
-        return text, CandidateSpace(space, spec, limit, input_length=max_length)
+        return text, CandidateSpace(space, spec, limit, input_length=max_length, memory=memory)
     path = find_space(request.space)
     text = path.read_text(encoding="utf-8")
     space = read_space(text, shape, path.name, catalogue())
     if request.methods:
         space = space.restricted_to(request.methods)
     budget = ParamBudget.parse(request.budget, spec.base_params)
-    return text, CandidateSpace(space, spec, budget, training, max_length)
+    return text, CandidateSpace(space, spec, budget, training, max_length, memory)
 
 
 def _task(request: SearchRequest) -> TaskSpec:

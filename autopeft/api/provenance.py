@@ -69,6 +69,7 @@ def manifest(problem: Problem, study_id: str, reference: ReferencePoint) -> dict
             "batch_size": problem.batch_size,
         },
         "budget": {"text": problem.space.budget.text, "limit": problem.space.budget.limit},
+        "max_memory_bytes": problem.space.memory and problem.space.memory.limit,
         "objectives": [o.name for o in problem.objectives],
         "reference": reference.to_dict(),
     }

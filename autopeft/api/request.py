@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from autopeft.errors import RequestError
 
 #: What a resumed search may change: how long and where, never what is searched.
-RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri"})
+RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri", "cache"})
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -39,12 +39,17 @@ class SearchRequest(BaseModel):
         max_length: Longest input in tokens; `None` takes the task's.
         train_rows: Training rows to use, stratified; `None` takes the task's.
         eval_rows: Validation rows to use, stratified; `None` takes the task's.
+        max_memory: Most predicted memory of a training step, such as `8GiB`; `None` takes a GPU's,
+            and no limit on a CPU.
+        precision: What to compute in; `auto` takes bf16 where it is faster than float32.
         seed: Seed of everything.
         runner: `local` (this process), `ray`, or `auto`.
         workers: Trials at a time; `None` takes the number of GPUs, or 1.
         ray_address: Address of a Ray cluster.
         mlflow_uri: Tracking server; `None` takes a SQLite file beside the studies.
         storage: SQLAlchemy URL of the study's storage; `None` takes SQLite in its folder.
+        cache: Most that tokens and hidden states may take on this machine's disk, such as `8GiB`;
+            `0` keeps none of them.
         trust_remote_code: Whether Python code that comes with a model may run.
     """
 
@@ -70,12 +75,15 @@ class SearchRequest(BaseModel):
     max_length: Annotated[int, Field(ge=4)] | None = None
     train_rows: Annotated[int, Field(ge=2)] | None = None
     eval_rows: Annotated[int, Field(ge=2)] | None = None
+    max_memory: str | None = None
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     runner: Literal["auto", "local", "ray"] = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
     ray_address: str | None = None
     mlflow_uri: str | None = None
     storage: str | None = None
+    cache: str = "8GiB"
     trust_remote_code: bool = False
 
     @model_validator(mode="after")

@@ -109,7 +109,9 @@ def _workload(problem: Problem) -> Workload:
         problem.reference,
         problem.data,
         problem.max_length,
+        cache_bytes=problem.cache_bytes,
         trust_remote_code=problem.request.trust_remote_code,
+        precision=problem.request.precision,
     )
 
 
@@ -119,7 +121,7 @@ def _prepare(
     recorded = folder.manifest()
     # The reference point of the first run stays, whatever a newer version would compute.
     reference = ReferencePoint.from_dict(recorded["reference"])
-    runner = build_runner(problem.request, workload, folder)
+    runner = build_runner(problem, workload, folder)
     strategy = build_strategy(problem, reference)
     store = TrialStore(
         storage_url(folder, problem.request.storage),
@@ -131,7 +133,7 @@ def _prepare(
     tracker.catch_up(store.records)
     study = Study(
         problem.plan(),
-        PointCosts(configuration=problem.space.configuration, cost=problem.cost),
+        PointCosts(configuration=problem.configuration, cost=problem.cost),
         strategy,
         store,
         SystemClock(),

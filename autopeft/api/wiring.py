@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from autopeft.api.device import gpu_memory, n_workers
 from autopeft.api.problem import Problem
-from autopeft.api.request import SearchRequest
 from autopeft.report.tracking import MlflowTracker, TrackingPlace, local_place
 from autopeft.study.objective import ReferencePoint
 from autopeft.study.strategy import Strategy
@@ -40,24 +40,20 @@ def build_strategy(problem: Problem, reference: ReferencePoint) -> Strategy:
     return OptunaStrategy(request.strategy, problem.space, problem.objectives, request.seed)
 
 
-def build_runner(request: SearchRequest, workload: Workload, folder: StudyFolder) -> Runner:
+def build_runner(problem: Problem, workload: Workload, folder: StudyFolder) -> Runner:
     """Return the runner that a request names; `auto` takes Ray for more than one worker."""
-    workers = request.workers or n_devices()
+    request = problem.request
+    workers = n_workers(request)
     wants_ray = workers > 1 or request.ray_address is not None
     if request.runner == "ray" or (request.runner == "auto" and wants_ray):
-        from autopeft.runners.ray_cluster import RayRunner
+        from autopeft.runners.ray_cluster import Crew, RayRunner
 
-        return RayRunner(workload, folder, workers, request.ray_address)
+        need = None if problem.space.memory is None else problem.space.memory.limit
+        crew = Crew(size=workers, trial_bytes=need, gpu_bytes=gpu_memory())
+        return RayRunner(workload, folder, crew, request.ray_address)
     from autopeft.runners.local import LocalRunner
 
     return LocalRunner(workload, folder.trial)
-
-
-def n_devices() -> int:
-    """Return the number of GPUs, at least 1."""
-    import torch
-
-    return max(1, torch.cuda.device_count())
 
 
 def tracking_place(folder: StudyFolder, uri: str | None) -> TrackingPlace:

@@ -54,6 +54,14 @@ _OPTIONS: dict[str, Any] = {
             help="Most adapter parameters: 0.1%, 50k, 1.5M. Default: 1%.", rich_help_panel=_WHAT
         ),
     ],
+    "max_memory": Annotated[
+        str | None,
+        typer.Option(
+            help="Most predicted memory of a training step: 8GiB. Batches go through the model in "
+            "parts where needed. Default: the GPU's; no limit on a CPU.",
+            rich_help_panel=_WHAT,
+        ),
+    ],
     "space": Annotated[
         str | None,
         typer.Option(
@@ -119,6 +127,14 @@ _OPTIONS: dict[str, Any] = {
             help="Learning rate of the task head. Default: the task's.", rich_help_panel=_HOW
         ),
     ],
+    "precision": Annotated[
+        str | None,
+        typer.Option(
+            help="auto (bf16 where the device is faster in it), float32, bf16, or fp16 on a GPU. "
+            "Default: auto.",
+            rich_help_panel=_HOW,
+        ),
+    ],
     "seed": Annotated[
         int | None, typer.Option(help="Seed of everything. Default: 0.", rich_help_panel=_HOW)
     ],
@@ -150,6 +166,13 @@ _OPTIONS: dict[str, Any] = {
         str | None,
         typer.Option(
             help="SQLAlchemy URL of the study's storage. Default: SQLite in its folder.",
+            rich_help_panel=_WHERE,
+        ),
+    ],
+    "cache": Annotated[
+        str | None,
+        typer.Option(
+            help="Disk for tokens and hidden states that trials share; 0 for none. Default: 8GiB.",
             rich_help_panel=_WHERE,
         ),
     ],

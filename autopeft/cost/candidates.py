@@ -1,4 +1,4 @@
-"""`CandidateSpace`: a search space bound to a model and a budget, so that costs are known."""
+"""`CandidateSpace`: a search space bound to a model and limits, so that costs are known."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from autopeft.cost.budget import ParamBudget
+from autopeft.cost.memory_limit import MemoryLimit
+from autopeft.cost.variation import WITHOUT_COST, corner_coordinates, is_size, steps_around
 from autopeft.errors import BudgetError, SpaceError
 from autopeft.methods.compose import (
     added_tokens,
@@ -16,34 +18,32 @@ from autopeft.methods.compose import (
     obstacle,
     refusal,
 )
-from autopeft.methods.density import MASK_FIELDS, check_schedules
+from autopeft.methods.density import check_schedules
 from autopeft.methods.registry import catalogue, get_method
 from autopeft.models.spec import ModelSpec
-from autopeft.space.configuration import TRAINING_FIELDS, Configuration, Value
-from autopeft.space.hyperparameter import (
-    Assignment,
-    Choice,
-    FloatRange,
-    Hyperparameter,
-    IntRange,
-    LayerMask,
-    Ordered,
-)
-from autopeft.space.space import LEARNING_RATE, SearchSpace, is_method_param
+from autopeft.space.configuration import Configuration, Value
+from autopeft.space.hyperparameter import Assignment
+from autopeft.space.space import SearchSpace
 
 _BISECTIONS = 24
+#: Spaces of so many points have the memory of each predicted; in larger ones there are bounds.
+_FEW_POINTS = 64
+#: What is tried of a point's sizes, on their own scales, where memory does not hold them.
+_SHARES = (1.0, 0.5, 0.25, 0.0)
 
 
 class CandidateSpace:
-    """The points of a search space that a model can take within a budget.
+    """The points of a search space that a model can take within a budget and a memory.
 
-    Every point that leaves this class fits the budget, so no trial ever starts over it.
+    Every point that leaves this class fits both, so no trial ever starts over them. Memory is met
+    by micro-batches; a point does not fit where not even one example at a time does.
 
     Attributes:
         space: The search space, without the methods that the model refuses.
         refused: Why, for each method of the space that the model refuses.
         spec: Structure of the model.
         budget: The limit on adapter parameters.
+        memory: The limit on memory, `None` for none.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class CandidateSpace:
         budget: ParamBudget,
         training: Mapping[str, Value] | None = None,
         input_length: int = 0,
+        memory: MemoryLimit | None = None,
     ) -> None:
         """Bind a space.
 
@@ -62,11 +63,12 @@ class CandidateSpace:
             budget: The limit on adapter parameters.
             training: Fields of `TrainingParams` where the space does not choose them.
             input_length: Longest input in tokens.
+            memory: The limit on the memory of a training step, `None` for none.
 
         Raises:
             SpaceError: If the model takes none of the methods, or pruning could start after it
                 is over.
-            BudgetError: If nothing fits the budget.
+            BudgetError: If nothing fits the budget, or nothing the memory.
         """
         reasons = {m: refusal(get_method(m), spec, input_length) for m in space.methods}
         self.refused = {m: reason for m, reason in reasons.items() if reason}
@@ -76,18 +78,33 @@ class CandidateSpace:
         self.space = space.restricted_to(usable)
         self.spec = spec
         self.budget = budget
+        self.memory = memory
         self._catalogue = catalogue()
         self._training = dict(training or {})
         self._input_length = input_length
+        self._predicts_each = self.space.n_points() <= _FEW_POINTS
         self._counts: dict[tuple[object, ...], int | None] = {}
         check_schedules(space, [m for m in space.methods if get_method(m).info.maskable])
         self.smallest()  # or say that nothing fits
 
     def configuration(self, assignment: Mapping[str, Value]) -> Configuration:
-        """Return the configuration that a point stands for, with all defaults filled in."""
+        """Return the configuration that a point stands for, with all defaults filled in.
+
+        Its batch is whole; `trained` says in what parts it goes through the model.
+        """
         return complete(
             self.space.configuration(assignment, self._catalogue, self._training), self.spec
         )
+
+    def trained(self, assignment: Mapping[str, Value]) -> Configuration | None:
+        """Return the configuration that a trial of a point trains.
+
+        It has the largest micro-batch with which its predicted memory is within the limit. The
+        prediction is exact here, where `fits` takes bounds: `None` if it is over the limit after
+        all.
+        """
+        configuration = self.configuration(assignment)
+        return configuration if self.memory is None else self.memory.met(configuration)
 
     def adapter_params(self, assignment: Mapping[str, Value]) -> int | None:
         """Return the adapter parameters of a point, `None` if it cannot be attached."""
@@ -99,10 +116,19 @@ class CandidateSpace:
             self._counts[key] = count
         return self._counts[key]
 
-    def fits(self, assignment: Mapping[str, Value]) -> bool:
+    def keeps_budget(self, assignment: Mapping[str, Value]) -> bool:
         """Tell whether a point can be attached and keeps the budget."""
         count = self.adapter_params(assignment)
         return count is not None and count <= self.budget.limit
+
+    def fits(self, assignment: Mapping[str, Value]) -> bool:
+        """Tell whether a point can be attached, keeps the budget and goes into the memory."""
+        if not self.keeps_budget(assignment) or self.memory is None:
+            return self.keeps_budget(assignment)
+        configuration = self.configuration(assignment)
+        if self._predicts_each:
+            return self.memory.least(configuration) <= self.memory.limit
+        return self.memory.admits(configuration)
 
     def at(self, unit: Sequence[float]) -> Assignment | None:
         """Return the point at unit-cube coordinates, its sizes scaled into the budget.
@@ -115,23 +141,28 @@ class CandidateSpace:
         point = self.space.decode(coordinates)
         wanted = {start: coordinates[start] for start in self._sizes(point)}
         coordinates = [0.0 if i in wanted else u for i, u in enumerate(coordinates)]
-        if not self.fits(self.space.decode(coordinates)):
+        if not self.keeps_budget(self.space.decode(coordinates)):
             return None
         # What wants most chooses first, so that no component is always left with the rest.
         for start, u in sorted(wanted.items(), key=lambda item: -item[1]):
-            coordinates[start] = u * self._largest_fitting(coordinates, start)
-        return self.space.decode(coordinates)
+            coordinates[start] = u * self._largest_in_budget(coordinates, start)
+        return self._into_memory(coordinates, list(wanted))
 
     def shrunk(self, assignment: Mapping[str, Value]) -> Assignment | None:
         """Return the point with its sizes lowered until it fits, or `None` if none fits."""
         if self.fits(assignment):
             return dict(assignment)
+        if self.fits(assignment):
+            return dict(assignment)
         coordinates = self.space.encode(assignment)
-        for start in self._sizes(assignment):
+        sizes = list(self._sizes(assignment))
+        if self.keeps_budget(assignment):
+            return self._into_memory(coordinates, sizes)
+        for start in sizes:
             wanted, coordinates[start] = coordinates[start], 0.0
-            if self.fits(self.space.decode(coordinates)):
-                coordinates[start] = min(wanted, self._largest_fitting(coordinates, start))
-                return self.space.decode(coordinates)
+            if self.keeps_budget(self.space.decode(coordinates)):
+                coordinates[start] = min(wanted, self._largest_in_budget(coordinates, start))
+                return self._into_memory(coordinates, sizes)
         return None
 
     def neighbours(
@@ -143,7 +174,7 @@ class CandidateSpace:
         for h in self.space.hyperparameters:
             if h.name not in assignment:
                 continue
-            for value in _steps(h, assignment[h.name], rng):
+            for value in steps_around(h, assignment[h.name], rng):
                 changed = self.space.completed({**assignment, h.name: value}, spare)
                 fitting = self.shrunk(changed)
                 if fitting is not None and fitting != dict(assignment):
@@ -154,30 +185,25 @@ class CandidateSpace:
         """Return the point with the fewest adapter parameters.
 
         Raises:
-            BudgetError: If even that one is over the budget; the message names its cost.
+            BudgetError: If even that one is over the budget, or every one over the memory; the
+                message names its cost.
         """
-        best = min(
-            (p for p in self.corners(low=True) if self.adapter_params(p) is not None),
-            key=lambda p: (self.adapter_params(p), str(p)),
-            default=None,
-        )
-        if best is None:
+        corners = [p for p in self.corners(low=True) if self.adapter_params(p) is not None]
+        if not corners:
             reason = self._obstacle(self.configuration(next(self.corners(low=True))))
             raise SpaceError(
                 f"No point of the space '{self.space.name}' goes on this model, the first because "
                 f"{reason}."
             )
-        count = self.adapter_params(best)
-        assert count is not None
-        if count > self.budget.limit:
-            share = 100 * count / self.spec.base_params
-            raise BudgetError(
-                f"Nothing in the space '{self.space.name}' fits {self.budget.limit:,} parameters "
-                f"({self.budget.text}): the smallest configuration, "
-                f"{self.configuration(best).method}, has "
-                f"{count:,} ({share:.3g}% of the base model)."
-            )
-        return best
+        corners.sort(key=lambda p: (self.adapter_params(p), str(p)))
+        if not self.keeps_budget(corners[0]):
+            raise self._over_budget(corners[0])
+        within = [p for p in corners if self.keeps_budget(p)]
+        found = next((p for p in within if self.fits(p)), None)
+        if found is None:
+            assert self.memory is not None
+            raise self.memory.nothing_fits(self.space.name, map(self.configuration, within))
+        return found
 
     def largest(self) -> Assignment:
         """Return a point with the most adapter parameters that fit the budget.
@@ -185,9 +211,12 @@ class CandidateSpace:
         Among the sizes of a composite the choice is greedy, so that a few more may be possible.
         """
         shrunk = (self.shrunk(corner) for corner in self.corners(low=False))
-        fitting = (point for point in shrunk if point is not None)
+        fitting = [point for point in shrunk if point is not None]
+        if self.space.components:
+            raised = [self._raised(point) for point in fitting]
+            fitting += [point for point in raised if self.fits(point)]
         return max(
-            (self._raised(point) for point in fitting) if self.space.components else fitting,
+            fitting,
             key=lambda point: (self.adapter_params(point) or 0, str(point)),
             default=self.smallest(),
         )
@@ -200,9 +229,30 @@ class CandidateSpace:
     def corners_of(self, method: str, *, low: bool) -> Iterator[Assignment]:
         """Yield the corners of one method; in a composite space, those of all together."""
         u = 0.0 if low else 1.0
-        options = [_corner_coordinates(h, method, u) for h in self.space.hyperparameters]
+        options = [corner_coordinates(h, method, u) for h in self.space.hyperparameters]
         for combination in itertools.product(*options):
             yield self.space.decode([c for part in combination for c in part])
+
+    def _into_memory(self, coordinates: Sequence[float], sizes: Sequence[int]) -> Assignment | None:
+        """Return a point within the budget with its sizes lowered until it goes into the memory."""
+        if self.memory is None:
+            return self.space.decode(coordinates)
+        for share in _SHARES:
+            lowered = [u * share if i in sizes else u for i, u in enumerate(coordinates)]
+            point = self.space.decode(lowered)
+            if self.fits(point):
+                return point
+        return None
+
+    def _over_budget(self, point: Assignment) -> BudgetError:
+        count = self.adapter_params(point) or 0
+        share = 100 * count / self.spec.base_params
+        return BudgetError(
+            f"Nothing in the space '{self.space.name}' fits {self.budget.limit:,} parameters "
+            f"({self.budget.text}): the smallest configuration, "
+            f"{self.configuration(point).method}, has "
+            f"{count:,} ({share:.3g}% of the base model)."
+        )
 
     def _obstacle(self, configuration: Configuration) -> str | None:
         """Return why a configuration cannot be attached, or `None` if it can."""
@@ -217,75 +267,29 @@ class CandidateSpace:
         """Yield the columns of the point's sizes."""
         start = 0
         for h in self.space.hyperparameters:
-            if h.name in assignment and _is_size(h):
+            if h.name in assignment and is_size(h):
                 yield start
             start += h.width
 
     def _raised(self, assignment: Assignment) -> Assignment:
-        """Return a point that fits with each of its sizes, in turn, as large as fits."""
+        """Return a point with each of its sizes, in turn, as large as the budget allows."""
         coordinates = self.space.encode(assignment)
         for start in self._sizes(assignment):
-            highest = self._largest_fitting(coordinates, start)
+            highest = self._largest_in_budget(coordinates, start)
             coordinates[start] = max(coordinates[start], highest)
         return self.space.decode(coordinates)
 
-    def _largest_fitting(self, coordinates: Sequence[float], column: int) -> float:
-        """Return the largest coordinate of `column` that fits, the others held (0 fits)."""
+    def _largest_in_budget(self, coordinates: Sequence[float], column: int) -> float:
+        """Return the largest coordinate of `column` within the budget, the others held (0 is)."""
         trial = list(coordinates)
         trial[column] = 1.0
-        if self.fits(self.space.decode(trial)):
+        if self.keeps_budget(self.space.decode(trial)):
             return 1.0
         low, high = 0.0, 1.0
         for _ in range(_BISECTIONS):  # parameters never fall when a size grows
             trial[column] = (low + high) / 2
-            if self.fits(self.space.decode(trial)):
+            if self.keeps_budget(self.space.decode(trial)):
                 low = trial[column]
             else:
                 high = trial[column]
         return low
-
-
-WITHOUT_COST = {LEARNING_RATE, *TRAINING_FIELDS, *MASK_FIELDS} - {"density"}
-
-
-def _is_size(h: Hyperparameter) -> bool:
-    field = h.field.rpartition(".")[2]
-    return is_method_param(field) and isinstance(h, FloatRange | IntRange | Ordered)
-
-
-def _corner_coordinates(h: Hyperparameter, method: str, u: float) -> list[tuple[float, ...]]:
-    if h.name == "method":
-        return [h.to_unit(method)]
-    if not h.possible(method) or h.field in WITHOUT_COST:
-        return [(0.5,) * h.width]
-    if isinstance(h, Choice):
-        return [h.to_unit(choice) for choice in h.choices]
-    if isinstance(h, LayerMask):
-        if u == 1.0:
-            last = [tuple(float(j >= i) for j in range(h.width)) for i in range(h.width)]
-            return last if h.empty else last[:1]
-        lowest = [tuple(float(i == j) for j in range(h.width)) for i in range(h.width)]
-        return [(0.0,) * h.width] if h.empty else lowest
-    return [(u,)]
-
-
-def _steps(h: Hyperparameter, value: Value, rng: np.random.Generator) -> list[Value]:
-    """Return nearby values: other choices, one flipped switch, steps up and down, the ends."""
-    if isinstance(h, Choice):
-        return [choice for choice in h.choices if choice != value]
-    if isinstance(h, LayerMask):
-        bits = str(value)
-        flipped = [
-            bits[:i] + ("0" if bits[i] == "1" else "1") + bits[i + 1 :] for i in range(h.width)
-        ]
-        return [mask for mask in flipped if h.contains(mask)]
-    if isinstance(h, Ordered):
-        index = h.values.index(value)
-        near = [h.values[i] for i in (index - 1, index + 1) if 0 <= i < len(h.values)]
-        return [*near, *(v for v in (h.values[0], h.values[-1]) if v not in {value, *near})]
-    here = h.to_unit(value)[0]
-    steps = (0.05, 0.2) * rng.uniform(0.5, 1.5, size=2)
-    values = [h.from_unit([min(max(here + sign * s, 0.0), 1.0)]) for s in steps for sign in (-1, 1)]
-    if isinstance(h, IntRange):
-        values += [int(value) - 1, int(value) + 1]
-    return [v for v in dict.fromkeys(values) if v != value and h.contains(v)]

@@ -35,7 +35,12 @@ class Cost:
 
 
 class CostModel:
-    """Computes costs of configurations of one model at one batch shape, each once."""
+    """Computes costs of configurations of one model at one batch shape, each once.
+
+    Attributes:
+        spec: Structure of the model.
+        seq_length: Longest input in tokens.
+    """
 
     def __init__(
         self,
@@ -52,18 +57,18 @@ class CostModel:
             seq_length: Longest input in tokens, which the memory is predicted for.
             options: How steps are made.
         """
-        self._spec = spec
+        self.spec = spec
         self._meta_model = meta_model
-        self._seq_length = seq_length
+        self.seq_length = seq_length
         self._options = options or StepOptions()
         self._steps: dict[str, StepCost] = {}
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return all costs of a configuration."""
         return Cost(
-            adapter_params=count_parameters(configuration, self._spec),
-            head_params=self._spec.head_params,
-            base_params=self._spec.base_params,
+            adapter_params=count_parameters(configuration, self.spec),
+            head_params=self.spec.head_params,
+            base_params=self.spec.base_params,
             peak_memory_bytes=self.memory(configuration).total,
         )
 
@@ -72,14 +77,15 @@ class CostModel:
         return self.step(configuration).memory
 
     def step(self, configuration: Configuration) -> StepCost:
-        """Return what a training step of a configuration costs at its batch size."""
-        rows = configuration.training.batch_size
-        key = f"{configuration.components} {rows}"
+        """Return what the part of a training step costs that is one forward and backward."""
+        rows = configuration.training.rows_at_once
+        in_parts = rows < configuration.training.batch_size
+        key = f"{configuration.components} {rows} {in_parts}"
         if key not in self._steps:
             model = self._attached(configuration)
-            step = step_cost(model, rows, self._seq_length, self._options)
-            step = with_base_bits(step, self._spec, self._options)
-            masks = step.memory.optimizer + count_mask_bytes(configuration, self._spec)
+            step = step_cost(model, rows, self.seq_length, self._options, accumulates=in_parts)
+            step = with_base_bits(step, self.spec, self._options)
+            masks = step.memory.optimizer + count_mask_bytes(configuration, self.spec)
             self._steps[key] = replace(step, memory=replace(step.memory, optimizer=masks))
         return self._steps[key]
 
@@ -88,6 +94,6 @@ class CostModel:
         return stored_bytes(self._attached(configuration), configuration.components)
 
     def _attached(self, configuration: Configuration) -> nn.Module:
-        context = AttachContext(spec=self._spec, total_steps=100, seed=0)
+        context = AttachContext(spec=self.spec, total_steps=100, seed=0)
         base = prepared(self._meta_model(), self._options)
         return on_meta(base, configuration.components, context).train()

@@ -49,6 +49,7 @@ def load_config(
         )
     except (OSError, ValueError) as error:
         raise ModelError(_unreachable(reference, error)) from error
+    config.use_cache = False  # keys and values are kept for generation, which nothing here does
     if n_labels == 1:
         config.problem_type = "regression"
     else:

@@ -92,6 +92,16 @@ class ModelSpec:
         return next((m.out_features for m in self.modules if m.kind == "embed.tokens"), None)
 
     @property
+    def first_stack(self) -> int:
+        """Number of layers of the first stack: the encoder's, where there is a decoder as well."""
+        stack_of = {
+            module.layer: str(layer_path(module.name)).rpartition(".")[0]
+            for module in self.modules
+            if module.layer is not None
+        }
+        return list(stack_of.values()).count(stack_of[0])
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Module kinds that the model has."""
         return tuple(dict.fromkeys(m.kind for m in self.modules))
@@ -153,6 +163,13 @@ def _guess(family: str, prefix: str, modules: Iterable[ModuleSpec]) -> str:
         f"The architecture '{family}' is not one that autopeft was tested on. Its modules were "
         f"taken by their names: {taken}. Check that before you choose targets."
     )
+
+
+def layers_of(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the transformer layers of a model by their numbers."""
+    backbone = model.base_model
+    paths = dict.fromkeys(layer_path(name) for name, _ in backbone.named_modules())
+    return [backbone.get_submodule(path) for path in paths if path is not None]
 
 
 def _module_specs(

@@ -176,6 +176,7 @@ class MlflowTracker:
             "settings": setting_text(configuration),
             "learning_rate": configuration.training.learning_rate,
             "batch_size": configuration.training.batch_size,
+            "examples_at_once": configuration.training.rows_at_once,
             "weight_decay": configuration.training.weight_decay,
             "warmup_share": configuration.training.warmup_share,
             "seed": record.spec.seed,

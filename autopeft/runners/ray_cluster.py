@@ -7,6 +7,7 @@ Tune writes to disk is scratch. The actors are reused: the base model is loaded 
 import json
 import logging
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from autopeft.runners.ray_connection import cluster, connect
+from autopeft.runners.share import gpu_share
 from autopeft.space.configuration import Configuration
 from autopeft.trials.engine import Engine, Workload, available_cores, pick_device, set_threads
 from autopeft.trials.evaluate import TrialExecution
@@ -27,18 +29,38 @@ from autopeft.trials.trial import RungReport, TrialResult, TrialSpec, TrialStatu
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """The workers of a search, and what sizes them.
+
+    Attributes:
+        size: Trials at a time.
+        trial_bytes: Most memory that a trial is predicted to take, `None` if there is no limit.
+        gpu_bytes: Memory of the smallest GPU, `None` if it is not known.
+    """
+
+    size: int
+    trial_bytes: int | None
+    gpu_bytes: int | None
+
+    def resources(self, n_gpus: int, n_cpus: int) -> dict[str, float]:
+        """Return what Ray sets aside for a trial on so many GPUs and cores."""
+        share = gpu_share(self.size, n_gpus, self.trial_bytes, self.gpu_bytes)
+        return {"cpu": max(1, n_cpus // self.size), "gpu": share}
+
+
 class RayRunner:
     """Runs trials in parallel Ray actors."""
 
     def __init__(
-        self, workload: Workload, folder: StudyFolder, workers: int, address: str | None
+        self, workload: Workload, folder: StudyFolder, crew: Crew, address: str | None
     ) -> None:
         """Take the workload.
 
         Args:
             workload: Model, task and data; sent to each actor once.
             folder: The study's folder; on a cluster of several machines it must be shared.
-            workers: Trials at a time.
+            crew: The workers.
             address: Address of a running cluster; `None` starts Ray on this machine.
 
         Raises:
@@ -46,10 +68,11 @@ class RayRunner:
         """
         self._workload = workload
         self._folder = folder
-        self._workers = workers
+        self._crew = crew
+        self._workers = crew.size
         self._address = address
         if address is not None:
-            connect(address, workers)  # before anything is written
+            connect(address, crew.size)  # before anything is written
 
     def run(self, source: TrialSource) -> None:
         """Run trials until the source has no more; Ray is started and shut down here."""
@@ -88,9 +111,15 @@ class RayRunner:
 
     def _resources(self) -> dict[str, float]:
         """Return the share of a trial: all of one machine's cores, or one core on a cluster."""
-        gpus = float(ray.cluster_resources().get("GPU", 0.0))
-        cpus = 1 if self._address else max(1, available_cores() // self._workers)
-        return {"cpu": cpus, "gpu": min(1.0, gpus / self._workers)}
+        n_gpus = int(ray.cluster_resources().get("GPU", 0))
+        resources = self._crew.resources(n_gpus, 1 if self._address else available_cores())
+        if n_gpus and resources["gpu"] * self._workers > n_gpus:
+            logger.warning(
+                "memory holds %d trials at a time, not %d: the other workers wait",
+                n_gpus * round(1 / resources["gpu"]),
+                self._workers,
+            )
+        return resources
 
 
 class TrialActor(tune.Trainable):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from autopeft.errors import SpaceError
@@ -61,6 +61,8 @@ class TrainingParams:
             it falls linearly to zero afterwards.
         head_learning_rate: Peak learning rate of the task head, which starts at random and is
             the same in every configuration; `None` gives it that of the adapter.
+        micro_batch_size: Most examples in one forward; a larger batch goes through the model in
+            parts, whose gradients are added up. `None` takes the batch as a whole.
     """
 
     learning_rate: float
@@ -68,6 +70,7 @@ class TrainingParams:
     weight_decay: float = 0.01
     warmup_share: float = 0.1
     head_learning_rate: float | None = None
+    micro_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         for rate in (self.learning_rate, self.head_learning_rate):
@@ -75,8 +78,22 @@ class TrainingParams:
                 raise SpaceError("Learning rates must be positive numbers.")
         if self.batch_size < 1:
             raise SpaceError("training.batch_size must be at least 1.")
+        if self.micro_batch_size is not None and self.micro_batch_size < 1:
+            raise SpaceError("training.micro_batch_size must be at least 1.")
         if self.weight_decay < 0 or not 0 <= self.warmup_share < 1:
             raise SpaceError("training.weight_decay must be >= 0 and warmup_share in [0, 1).")
+
+    @property
+    def rows_at_once(self) -> int:
+        """Most examples in one forward."""
+        return min(self.batch_size, self.micro_batch_size or self.batch_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data; a micro-batch is in it only where there is one."""
+        data = asdict(self)
+        if self.micro_batch_size is None:
+            del data["micro_batch_size"]
+        return data
 
 
 TRAINING_FIELDS = tuple(f.name for f in fields(TrainingParams))
@@ -107,15 +124,19 @@ class Configuration:
 
     @property
     def digest(self) -> str:
-        """Return 16 hexadecimal digits that depend on the content alone."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        """Return 16 hexadecimal digits that depend on the content alone.
+
+        The micro-batch is left out: it changes what memory a training takes, not what comes out.
+        """
+        whole = replace(self, training=replace(self.training, micro_batch_size=None))
+        text = json.dumps(whole.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that `from_dict` reads back."""
         return {
             "components": [component.to_dict() for component in self.components],
-            "training": asdict(self.training),
+            "training": self.training.to_dict(),
         }
 
     @classmethod
@@ -176,13 +197,15 @@ def _training(data: Any) -> TrainingParams:
         raise SpaceError(
             f"Unknown key 'training.{min(unknown)}': known are {', '.join(TRAINING_FIELDS)}."
         )
+    whole = {"batch_size", "micro_batch_size"}
+    given = {
+        key: value
+        for key, value in data.items()
+        if not (value is None and key in {"head_learning_rate", "micro_batch_size"})
+    }
     try:
-        numbers = {
-            key: float(value)
-            for key, value in data.items()
-            if key != "batch_size" and not (key == "head_learning_rate" and value is None)
-        }
-        batch = int(data.get("batch_size", 16))
+        rates = {key: float(value) for key, value in given.items() if key not in whole}
+        counts = {key: int(value) for key, value in given.items() if key in whole}
     except (TypeError, ValueError) as error:
         raise SpaceError(f"'training' holds a value that is not a number: {error}.") from error
-    return TrainingParams(batch_size=batch, **numbers)
+    return TrainingParams(**rates, **counts)  # type: ignore[arg-type]  # ints and floats by key

@@ -1,6 +1,5 @@
 """One configuration as a search space of a single point, to be trained as a study is."""
 
-from dataclasses import asdict
 from typing import Any
 
 import yaml
@@ -31,7 +30,7 @@ def point_space(configuration: Configuration, n_layers: int) -> str:
     if not methods:  # the head alone: a component that is off
         methods = ["serial_adapter"]
         fields["serial_adapter.bottleneck"] = {"type": "ordered", "values": [0]}
-    training = asdict(configuration.training)
+    training = configuration.training.to_dict()
     fields |= {name: _only(value) for name, value in training.items() if value is not None}
     data = {
         "schema_version": 1,

@@ -1,76 +1,115 @@
 """Tokenised rows, and the order in which a trial sees them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 #: Batches are sorted by length within blocks of this many: 95 % of the computed tokens are real,
 #: against 58 % for random batches, and the order stays random across blocks.
 BATCHES_PER_BLOCK = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodedSplit:
-    """A tokenised split.
+    """A tokenised split: arrays that can be mapped from a file and shared between processes.
 
     Attributes:
-        rows: For each row, the tokenizer's outputs (`input_ids`, `attention_mask`, ...), unpadded.
-        labels: Class numbers, or numbers for regression.
+        columns: Each of the tokenizer's outputs (`input_ids`, `attention_mask`, ...) of all rows,
+            one after the other, unpadded; int32, shape (tokens,).
+        starts: Where each row begins in them, and where the last one ends; shape (rows + 1,).
+        labels: Class numbers, or numbers for regression; shape (rows,).
         pad_token_id: Filler of `input_ids`; the other outputs are filled with 0.
         regression: Whether labels are real numbers.
     """
 
-    rows: tuple[Mapping[str, Sequence[int]], ...]
-    labels: tuple[float, ...]
+    columns: Mapping[str, NDArray[np.int32]]
+    starts: NDArray[np.int64]
+    labels: NDArray[np.float64]
     pad_token_id: int
     regression: bool
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.labels)
 
-    def length(self, index: int) -> int:
-        """Return the number of tokens of a row."""
-        return len(self.rows[index]["input_ids"])
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens of all rows."""
+        return int(self.starts[-1])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of tokens of each row."""
+        return np.diff(self.starts)
 
     def batch(self, indices: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
         """Return the rows as tensors of shape (rows, longest row), with `labels` of (rows,)."""
-        longest = max(self.length(i) for i in indices)
+        longest = int(max(self.starts[i + 1] - self.starts[i] for i in indices))
         tensors = {}
-        for key in self.rows[indices[0]]:
+        for key, column in self.columns.items():
             filler = self.pad_token_id if key == "input_ids" else 0
             padded = np.full((len(indices), longest), filler, dtype=np.int64)
             for row, index in enumerate(indices):
-                values = self.rows[index][key]
+                values = column[self.starts[index] : self.starts[index + 1]]
                 padded[row, : len(values)] = values
             tensors[key] = torch.from_numpy(padded).to(device)
         dtype = torch.float32 if self.regression else torch.long
-        labels = [self.labels[i] for i in indices]
-        tensors["labels"] = torch.tensor(labels, dtype=dtype, device=device)
+        tensors["labels"] = torch.tensor(self.labels[list(indices)], dtype=dtype, device=device)
         return tensors
 
 
 def epoch_batches(
-    split: EncodedSplit, batch_size: int, seed: int, epoch: int
-) -> Iterator[list[int]]:
-    """Yield the row numbers of each batch of an epoch: shuffled, alike in length.
+    split: EncodedSplit, batch_size: int, seed: int, epoch: int, max_tokens: int | None = None
+) -> list[list[int]]:
+    """Return the row numbers of each batch of an epoch: shuffled, alike in length.
 
     The order depends on the arguments alone, so that a trial can go on in the middle of an epoch.
+
+    Args:
+        split: The rows.
+        batch_size: Rows of a batch.
+        seed: Seed of the order.
+        epoch: Number of the epoch, from 0.
+        max_tokens: Most tokens of a batch, padding included; where rows are long a batch then
+            holds fewer of them, at least one. `None` sets no limit.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(split))
+    lengths = split.lengths
     block = batch_size * BATCHES_PER_BLOCK
     batches: list[list[int]] = []
     for start in range(0, len(order), block):
-        rows = sorted((int(i) for i in order[start : start + block]), key=split.length)
-        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    for index in rng.permutation(len(batches)):
-        yield batches[index]
+        rows = order[start : start + block]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += _cut([int(i) for i in rows], lengths, batch_size, max_tokens)
+    return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def sorted_batches(split: EncodedSplit, batch_size: int) -> Iterator[list[int]]:
-    """Yield all row numbers, the longest rows first, so that a lack of memory shows at once."""
-    order = sorted(range(len(split)), key=lambda i: (-split.length(i), i))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+def sorted_batches(
+    split: EncodedSplit, batch_size: int, max_tokens: int | None = None
+) -> list[list[int]]:
+    """Return all row numbers in batches, the longest rows first: a lack of memory shows at once.
+
+    The arguments are those of `epoch_batches`.
+    """
+    lengths = split.lengths
+    order = [int(i) for i in np.argsort(-lengths, kind="stable")]
+    return _cut(order, lengths, batch_size, max_tokens)
+
+
+def _cut(
+    rows: list[int], lengths: NDArray[np.int64], batch_size: int, max_tokens: int | None
+) -> list[list[int]]:
+    """Cut rows into batches of at most so many rows and, padded to the longest, tokens."""
+    batches: list[list[int]] = []
+    longest = 0
+    for row in rows:
+        longest = max(longest, int(lengths[row]))
+        size = len(batches[-1]) + 1 if batches else 0
+        if not 1 < size <= batch_size or (max_tokens is not None and size * longest > max_tokens):
+            batches.append([])
+            longest = int(lengths[row])
+        batches[-1].append(row)
+    return batches

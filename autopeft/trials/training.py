@@ -4,11 +4,9 @@ The loop is Hugging Face `Trainer`'s with its defaults: AdamW, linear warm-up an
 norm clipped at 1, weight decay on matrices only.
 """
 
-import itertools
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autopeft.methods.compose import attach
+from autopeft.methods.depth import frozen_depth
 from autopeft.methods.method import AttachContext
 from autopeft.tasks.metrics import evaluate, mean_loss, predictions_from
 from autopeft.trials.batches import epoch_batches, sorted_batches
 from autopeft.trials.engine import Engine
+from autopeft.trials.precision import Arithmetic
 from autopeft.trials.trial import RungReport, TrialSpec
 
-MAX_GRAD_NORM = 1.0
-EVAL_BATCH = 64
 SAMPLE_BATCHES = 4
 
 
@@ -47,6 +45,8 @@ class TrialRun:
         split = engine.workload.train
         self._steps_per_epoch = math.ceil(len(split) / self._training.batch_size)
         self.total_steps = max(1, round(spec.epochs * self._steps_per_epoch))
+        # Below what the configuration changes nothing is trained, and nothing drops out.
+        self._prefix = engine.prefix(frozen_depth(spec.configuration, engine.spec))
         # The seed comes before the head and the adapter: they draw their weights from it.
         torch.manual_seed(spec.seed)
         engine.reset_head()
@@ -60,6 +60,7 @@ class TrialRun:
         self._parameters = dict(self._attachment.trainable())
         self._optimizer = self._build_optimizer()
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._rate_at)
+        self._arithmetic = Arithmetic(engine.dtype, engine.device)
         self._step = 0
         self._rung = 0
         self._seconds = 0.0
@@ -94,11 +95,12 @@ class TrialRun:
         task = self._engine.workload.task
         model = self._attachment.model.eval()
         logits = np.empty((len(split), self._engine.workload.n_labels))
-        with torch.inference_mode(), self._autocast():
-            for rows in sorted_batches(split, EVAL_BATCH):
+        with torch.inference_mode(), self._arithmetic.autocast_to_evaluate():
+            for rows in sorted_batches(split, len(split), self._engine.eval_tokens):
                 batch = split.batch(rows, self._engine.device)
                 del batch["labels"]
-                logits[rows] = model(**batch).logits.float().cpu().numpy()
+                with self._prefix.skipped(split, rows):
+                    logits[rows] = model(**batch).logits.float().cpu().numpy()
         if not np.isfinite(logits).all():
             raise DivergedError("the model's outputs are not finite")
         labels = np.asarray(split.labels)
@@ -129,6 +131,7 @@ class TrialRun:
             "rung": self._rung,
             "seconds": self._seconds,
             "rng": torch.get_rng_state(),
+            "arithmetic": self._arithmetic.state(),
         }
         if self._engine.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self._engine.device)
@@ -146,6 +149,7 @@ class TrialRun:
         self._attachment.load_extra_state(extra)
         state = torch.load(folder / "state.pt", weights_only=True)
         self._optimizer.load_state_dict(state["optimizer"])
+        self._arithmetic.load_state(state.get("arithmetic", {}))
         self._step, self._rung = int(state["step"]), int(state["rung"])
         self._seconds = float(state["seconds"])
         self._schedule.last_epoch = self._step
@@ -158,42 +162,58 @@ class TrialRun:
         self._engine.restore(self._attachment.detach())
 
     def _train_to(self, step: int) -> list[float]:
-        model = self._attachment.model.train()
+        self._prefix.set_training(self._attachment.model)
         losses: list[float] = []
-        for batch in self._batches():
-            with self._autocast():
-                loss = model(**batch).loss
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise DivergedError(f"the loss is {value} at step {self._step + 1}")
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAX_GRAD_NORM)
-            self._optimizer.step()
+        for rows in self._batches():
+            losses.append(self._differentiate(rows))
+            self._arithmetic.step(self._optimizer, self._parameters.values())
             self._schedule.step()
             self._step += 1
             self._attachment.after_optimizer_step(self._step)
             self._optimizer.zero_grad()
-            losses.append(value)
             if self._step == step:
                 break
         return losses
 
-    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield batches from the current step on, without end."""
+    def _differentiate(self, rows: Sequence[int]) -> float:
+        """Leave a batch's gradients at the parameters, and return its loss.
+
+        The mean over the batch is the sum of the means over its parts, each weighted by its share
+        of the rows; what a method adds to every loss counts once, because the shares sum to 1.
+        """
+        split, total = self._engine.workload.train, 0.0
+        for part in self._parts(rows):
+            batch = split.batch(part, self._engine.device)
+            with self._arithmetic.autocast(), self._prefix.skipped(split, part):
+                loss = self._attachment.model(**batch).loss
+            share = len(part) / len(rows)
+            total += share * float(loss.detach())
+            if not math.isfinite(total):
+                raise DivergedError(f"the loss is {total} at step {self._step + 1}")
+            self._arithmetic.backward(share * loss)
+        return total
+
+    def _parts(self, rows: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yield the rows of a batch that go through the model at once."""
+        size = self._training.rows_at_once
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+    def _batches(self) -> Iterator[list[int]]:
+        """Yield the rows of each batch from the current step on, without end."""
         split = self._engine.workload.train
         while True:
             epoch, done = divmod(self._step, self._steps_per_epoch)
             batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch)
-            for index, rows in enumerate(batches):
-                if index >= done:
-                    yield split.batch(rows, self._engine.device)
+            yield from batches[done:]
 
     def _sample(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the first batches of the training, for methods that look at data to start."""
         split = self._engine.workload.train
         batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch=0)
-        for rows in itertools.islice(batches, SAMPLE_BATCHES):
-            yield split.batch(rows, self._engine.device)
+        for rows in batches[:SAMPLE_BATCHES]:
+            for part in self._parts(rows):
+                yield split.batch(part, self._engine.device)
 
     def _build_optimizer(self) -> torch.optim.AdamW:
         rate = self._training.learning_rate
@@ -214,9 +234,3 @@ class TrialRun:
         if step < warmup:
             return step / warmup
         return max(0.0, (self.total_steps - step) / max(1, self.total_steps - warmup))
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        # On CPUs without bf16 units bf16 is 60 times slower, so only GPUs get it.
-        if self._engine.device.type == "cuda" and torch.cuda.is_bf16_supported():
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return nullcontext()

@@ -66,6 +66,14 @@ def test_three_objectives(tiny_settings: dict[str, Any], tmp_path: Path) -> None
     assert 0 < result.hypervolume < 1
 
 
+def test_no_trial_is_over_the_memory(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    settings = {"trials": 2, "strategy": "random", "max_memory": "1200KiB", "epochs": 1.0}
+    what = {"methods": ("lora", "ia3"), "objectives": "quality,params,memory"}
+    result = autopeft.search(study=tmp_path / "s", **{**tiny_settings, **settings, **what})
+    assert max(t.cost.peak_memory_bytes for t in result.trials) <= 1200 * 2**10
+    assert any(t.spec.configuration.training.micro_batch_size for t in result.trials)
+
+
 def test_own_data_without_a_task(tiny_model: Path, tmp_path: Path) -> None:
     rows = ["review,stars"]
     rows += [f"word{i % 30 + 30 * (i % 2)} word{i % 29},{1 + 4 * (i % 2)}" for i in range(60)]

@@ -100,9 +100,9 @@ class BayesianStrategy:
     def _start(self, tried: set[str]) -> Candidate | None:
         """Return the next point of the start."""
         for origin, points in self._well_known.items():
-            for point in self._untried(points, tried):
+            for point in filter(self._space.trained, self._untried(points, tried)):
                 return Candidate(assignment=point, notes={"origin": origin})
-        for point in untried_sobol(self._space, self._seed, tried):
+        for point in filter(self._space.trained, untried_sobol(self._space, self._seed, tried)):
             return Candidate(assignment=point, notes={"origin": "sobol"})
         return None
 
@@ -186,7 +186,7 @@ class BayesianStrategy:
             if ranked[0][0] <= best[0][0]:
                 break
             best = ranked[:LOCAL_STARTS]
-        return best[0][1]
+        return next((point for _, point in best if self._space.trained(point)), None)
 
     def _untried(self, points: Sequence[Assignment], tried: set[str]) -> list[Assignment]:
         by_digest = {self._space.configuration(p).digest: p for p in points}

@@ -51,10 +51,12 @@ class OptunaStrategy:
             trial = study.ask()
             point = self._suggest(trial)
             fitting = self._into_budget(point) if point else None
-            if fitting and self._space.configuration(fitting).digest not in tried:
+            made = fitting and self._space.trained(fitting)
+            if fitting and made and made.digest not in tried:
                 return Candidate(assignment=fitting, notes={"optuna": _system_attrs(trial)})
             study.tell(trial, state=TrialState.FAIL)
-        for assignment in untried_sobol(self._space, int(rng.integers(2**31)), tried):
+        drawn = untried_sobol(self._space, int(rng.integers(2**31)), tried)
+        for assignment in filter(self._space.trained, drawn):
             return Candidate(assignment=assignment)
         return None
 

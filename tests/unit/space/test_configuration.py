@@ -47,6 +47,23 @@ def test_digest_depends_on_every_value() -> None:
     assert len({base.digest, *(c.digest for c in changed)}) == 4
 
 
+def test_a_micro_batch_is_written_and_is_no_other_configuration() -> None:
+    """Studies of before there were micro-batches find their configurations again."""
+    data = {"components": [], "training": {"learning_rate": 1e-3, "batch_size": 16}}
+    whole = Configuration.from_dict(data)
+    assert "micro_batch_size" not in whole.to_dict()["training"]
+    assert whole.digest == "d0d7639a28706b3f"
+    assert whole.training.rows_at_once == 16
+    for size, at_once in ((4, 4), (64, 16)):
+        parts = Configuration.from_dict(
+            {**data, "training": {**data["training"], "micro_batch_size": size}}
+        )
+        assert parts.training.rows_at_once == at_once
+        assert parts.digest == whole.digest
+        assert parts != whole
+        assert Configuration.from_dict(json.loads(json.dumps(parts.to_dict()))) == parts
+
+
 def test_json_round_trip_ignores_key_order() -> None:
     original = configuration(lora(rank=4, dropout=0.1, variant="dora"))
     data = json.loads(json.dumps(original.to_dict()))
@@ -81,6 +98,10 @@ def test_shorthands_need_a_model() -> None:
         ),
         ({"components": [], "training": {"learning_rate": -1}}, "positive"),
         ({"components": [], "training": {"learning_rate": 1, "batch_size": 0}}, "at least 1"),
+        (
+            {"components": [], "training": {"learning_rate": 1, "micro_batch_size": 0}},
+            "micro_batch_size must be at least 1",
+        ),
     ],
 )
 def test_mistakes_are_named(data: Any, message: str) -> None:

@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,9 +7,17 @@ from autopeft.trials.batches import EncodedSplit, epoch_batches, sorted_batches
 
 
 def split(lengths: list[int]) -> EncodedSplit:
-    rows = tuple({"input_ids": [5] * n, "attention_mask": [1] * n} for n in lengths)
-    labels = tuple(float(i % 2) for i in range(len(lengths)))
-    return EncodedSplit(rows=rows, labels=labels, pad_token_id=9, regression=False)
+    n_tokens = sum(lengths)
+    return EncodedSplit(
+        columns={
+            "input_ids": np.full(n_tokens, 5, np.int32),
+            "attention_mask": np.ones(n_tokens, np.int32),
+        },
+        starts=np.cumsum([0, *lengths]),
+        labels=np.arange(len(lengths)) % 2.0,
+        pad_token_id=9,
+        regression=False,
+    )
 
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=200)
@@ -54,3 +63,23 @@ def test_padding() -> None:
     assert batch["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
     assert batch["labels"].tolist() == [0, 1]
     assert batch["labels"].dtype == torch.long
+
+
+@given(LENGTHS, st.integers(1, 20), st.integers(1, 60))
+def test_a_token_limit_holds_for_all_batches_of_several_rows(
+    lengths: list[int], batch_size: int, max_tokens: int
+) -> None:
+    data = split(lengths)
+    for batches in (
+        epoch_batches(data, batch_size, 0, 0, max_tokens),
+        sorted_batches(data, batch_size, max_tokens),
+    ):
+        assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+        for batch in batches:
+            assert len(batch) <= batch_size
+            assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= max_tokens
+
+
+def test_a_token_limit_that_is_never_reached_changes_nothing() -> None:
+    data = split([1 + (37 * i) % 50 for i in range(200)])
+    assert epoch_batches(data, 16, 3, 1, 16 * 50) == epoch_batches(data, 16, 3, 1)
