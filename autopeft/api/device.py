@@ -1,10 +1,14 @@
 """What the machine's devices allow: workers, memory and precision."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from autopeft.api.request import SearchRequest
 from autopeft.cost.memory_limit import n_bytes, shown_bytes
 from autopeft.runners.share import USABLE, trials_a_gpu
+
+if TYPE_CHECKING:
+    from autopeft.cost.options import StepOptions
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,19 @@ def default_memory(n_workers: int, n_gpus: int, memory: int | None) -> int | Non
     if memory is None:
         return None
     return int(USABLE * memory / trials_a_gpu(n_workers, n_gpus))
+
+
+def step_options(request: SearchRequest) -> "StepOptions":
+    """Return how trials make their steps, as far as memory goes: as on this machine's device."""
+    from autopeft.cost.options import StepOptions
+    from autopeft.trials.engine import pick_device
+    from autopeft.trials.precision import choose_dtype
+
+    device = pick_device()
+    if device.type != "cuda" or choose_dtype(request.precision, device).itemsize == 4:
+        # A CPU may compute in bf16 too, but keeps most in float32: a bound.
+        return StepOptions()
+    return StepOptions(dtype="bf16-mixed")
 
 
 def check_precision(request: SearchRequest) -> None:

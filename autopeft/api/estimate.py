@@ -59,8 +59,8 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         configuration = configuration_of(str(file), spec, asked)
         subject = of_configuration(configuration, spec, base, length, options)
         rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
-    whole = subject.step(rows, rows)
-    memory = (whole if at_once == rows else subject.step(rows, at_once)).memory
+    step = subject.step(rows)
+    memory = step.memory if at_once == rows else subject.step(at_once).memory
     result = {
         "model": model,
         "configuration": subject.configuration,
@@ -69,7 +69,7 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         "head_params": spec.head_params,
         "base_params": spec.base_params,
         "adapter_bytes": subject.adapter_bytes,
-        "flops_per_step": whole.flops,
+        "flops_per_step": step.flops,
         "peak_memory_bytes": memory.total,
         "memory_parts": asdict(memory),
         "batch_size": rows,
@@ -80,5 +80,5 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     if limit is not None:
         result["device_memory_bytes"] = limit
         result["fits"] = memory.total <= limit
-        result["largest_batch"] = largest_batch(lambda n: subject.step(n, n).memory.total, limit)
+        result["largest_batch"] = largest_batch(lambda n: subject.step(n).memory.total, limit)
     return result

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from autopeft.api.data_notes import cut_notes
 from autopeft.api.problem import Problem
 from autopeft.space.configuration import Value
 from autopeft.space.wording import layer_text, setting_text, target_text
@@ -34,7 +35,7 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         "family": problem.spec.family,
         "base_params": problem.spec.base_params,
         "head_params": problem.spec.head_params,
-        "notes": list(problem.spec.notes),
+        "notes": [*problem.notes, *_cut(problem)],
         "train_rows": len(problem.data.train),
         "eval_rows": len(problem.data.validation),
         "budget": {"text": space.budget.text, "limit": space.budget.limit},
@@ -53,6 +54,11 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         "steps_of_a_full_training": round(steps),
         "full_training_equivalents": {"least": round(least, 2), "most": float(request.trials)},
     }
+
+
+def _cut(problem: Problem) -> list[str]:
+    trusted = problem.request.trust_remote_code
+    return cut_notes(problem.reference, problem.data, problem.max_length, trust_remote_code=trusted)
 
 
 def _share_that_fits(problem: Problem) -> float:

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 
 from autopeft.api.catalogue import configuration_of
-from autopeft.api.device import check_precision, memory_limit
+from autopeft.api.data_notes import shape_notes
+from autopeft.api.device import check_precision, memory_limit, step_options
 from autopeft.api.request import SearchRequest
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
@@ -46,6 +47,7 @@ class Problem:
         max_length: Longest input in tokens.
         batch_size: Examples a step, where the space does not choose it.
         epochs: Passes over the training rows of a full training.
+        notes: What the user should know of how model and data were taken, a sentence each.
         cache_bytes: Most that may lie on the disk of what trials need again.
     """
 
@@ -60,6 +62,7 @@ class Problem:
     max_length: int
     batch_size: int
     epochs: float
+    notes: tuple[str, ...]
     cache_bytes: int
 
     def configuration(self, point: Mapping[str, Value]) -> Configuration:
@@ -158,14 +161,20 @@ def resolve(request: SearchRequest) -> Problem:
             "methods` and `autopeft estimate` take it, a search does not."
         )
     max_length = min(request.max_length or task.max_length, spec.max_length or 2**31)
-    batch_size = min(request.batch_size or data.task.batch_size, len(data.train))
+    asked_batch = request.batch_size or data.task.batch_size
+    batch_size = min(asked_batch, len(data.train))
     training: dict[str, Value] = {"batch_size": batch_size}
     head_rate = request.head_learning_rate or data.task.head_learning_rate
     if head_rate is not None:
         training["head_learning_rate"] = head_rate
-    costs = CostModel(spec, build_meta, max_length)
+    if request.batch_tokens is not None:
+        training["max_tokens"] = request.batch_tokens
+    costs = CostModel(spec, build_meta, max_length, step_options(request))
     memory = limit and MemoryLimit(text=limit[0], limit=limit[1], costs=costs)
     space_text, space = _space(request, training, costs, memory)
+    if request.configuration is not None:
+        asked_batch = space.configuration(space.smallest()).training.batch_size
+    notes = shape_notes(request.max_length, spec.max_length, asked_batch, len(data.train))
     return Problem(
         request=request,
         reference=reference,
@@ -178,6 +187,7 @@ def resolve(request: SearchRequest) -> Problem:
         max_length=max_length,
         batch_size=batch_size,
         epochs=request.epochs or task.epochs,
+        notes=(*spec.notes, *notes),
         cache_bytes=0 if request.cache == "0" else n_bytes(request.cache),
     )
 
@@ -193,6 +203,7 @@ def _space(
     shape = ModelShape(spec.n_layers, spec.hidden_size)
     if request.configuration is not None:
         asked = {name: getattr(request, name) for name in ("batch_size", "head_learning_rate")}
+        asked["max_tokens"] = request.batch_tokens
         asked = {name: value for name, value in asked.items() if value is not None}
         configuration = configuration_of(request.configuration, spec, asked, training)
         if problem := no_room(added_tokens(configuration), spec, max_length):

@@ -35,6 +35,8 @@ class SearchRequest(BaseModel):
         time: Time after which no trial is started, such as `30m` or `1h30m`.
         epochs: Passes over the training rows of a full training; `None` takes the task's.
         batch_size: Examples a step, unless the space chooses it; `None` takes the task's.
+        batch_tokens: Most tokens of a batch, padding included; where rows are long a batch then
+            holds fewer examples. `None` sets no limit.
         head_learning_rate: Peak learning rate of the task head; `None` takes the task's.
         max_length: Longest input in tokens; `None` takes the task's.
         train_rows: Training rows to use, stratified; `None` takes the task's.
@@ -71,6 +73,7 @@ class SearchRequest(BaseModel):
     time: str | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
+    batch_tokens: Annotated[int, Field(ge=1)] | None = None
     head_learning_rate: Annotated[float, Field(gt=0)] | None = None
     max_length: Annotated[int, Field(ge=4)] | None = None
     train_rows: Annotated[int, Field(ge=2)] | None = None

@@ -2,17 +2,19 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from autopeft.api.data_notes import cut_notes
 from autopeft.api.problem import Problem, resolve
 from autopeft.api.provenance import manifest
 from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, storage_url
 from autopeft.api.wiring import build_runner, build_strategy, build_tracker
 from autopeft.errors import RequestError, StudyError
+from autopeft.models.weights import check_weights
 from autopeft.report.files import write_report
 from autopeft.report.tracking import MlflowTracker
 from autopeft.study.objective import ReferencePoint
@@ -48,7 +50,7 @@ def run_search(
     plan = problem.plan()
     study_folder = StudyFolder(folder or _new_folder(problem))
     study_folder.check_free()  # before the lock makes a folder
-    workload = _workload(problem)
+    problem, workload = _workload(problem)
     with study_folder:
         study_id = uuid.uuid4().hex
         study_folder.create(manifest(problem, study_id, plan.reference), problem.space_text)
@@ -90,7 +92,7 @@ def resume_search(
             "The data is not what the study was started with: new trials could not be compared "
             "with the old ones."
         )
-    workload = _workload(problem)
+    problem, workload = _workload(problem)
     with study_folder:
         return _run(_prepare(problem, study_folder, workload, observers), study_folder)
 
@@ -104,15 +106,19 @@ class _Search:
     tracker: MlflowTracker
 
 
-def _workload(problem: Problem) -> Workload:
-    return Workload.prepare(
-        problem.reference,
-        problem.data,
-        problem.max_length,
+def _workload(problem: Problem) -> tuple[Problem, Workload]:
+    """Return the workload, and the problem with what its lengths tell the user."""
+    check_weights(problem.reference)
+    request = problem.request
+    parts = (problem.reference, problem.data, problem.max_length)
+    workload = Workload.prepare(
+        *parts,
         cache_bytes=problem.cache_bytes,
-        trust_remote_code=problem.request.trust_remote_code,
-        precision=problem.request.precision,
+        trust_remote_code=request.trust_remote_code,
+        precision=request.precision,
     )
+    cut = cut_notes(*parts, workload, trust_remote_code=request.trust_remote_code)
+    return replace(problem, notes=(*problem.notes, *cut)), workload
 
 
 def _prepare(

@@ -6,6 +6,7 @@ from autopeft.api.catalogue import spec_of
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.methods.registry import catalogue
+from autopeft.models.spec import ModelSpec
 from autopeft.space.hyperparameter import Hyperparameter
 from autopeft.space.schema import ModelShape, find_space, read_space
 from autopeft.space.space import SearchSpace
@@ -21,8 +22,17 @@ def validated(name: str, model: str | None) -> SearchSpace:
     Raises:
         AutopeftError: If the space or the model cannot be read.
     """
+    find_space(name)  # or say that there is none, before anything is loaded
+    return read_for(name, spec_of(model) if model else None)
+
+
+def read_for(name: str, spec: ModelSpec | None) -> SearchSpace:
+    """Return a space by name or path, read for the structure of a model.
+
+    Raises:
+        AutopeftError: If the space cannot be read.
+    """
     path = find_space(name)
-    spec = spec_of(model) if model else None
     shape = ModelShape(spec.n_layers, spec.hidden_size) if spec else _SHAPE
     return read_space(path.read_text(encoding="utf-8"), shape, path.name, catalogue())
 

@@ -122,12 +122,15 @@ def methods(
 @app.command()
 def estimate(  # noqa: PLR0913, PLR0917 - each is an option
     config: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="Configuration in YAML or JSON, preset:mam and the like, or peft's "
             "adapter_config.json."
         ),
-    ],
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Instead: a whole search space, such as default.")
+    ] = None,
     model: Annotated[
         str, typer.Option(help="minilm, a folder, a config.json or a Hub id.")
     ] = "minilm",
@@ -138,6 +141,18 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
     ] = None,
     gpu_memory: Annotated[
         str | None, typer.Option(help="Say whether 24GiB suffice, and for how large a batch.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="With --space: most adapter parameters. Default: no limit.")
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="With --space: points to predict memory and operations of. Default: 24."
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="With --space: a .html or .png file for the figure.")
     ] = None,
     dtype: Annotated[
         str,
@@ -159,10 +174,16 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
     ] = False,
     output: Format = "table",
 ) -> None:
-    """Count parameters and operations of a configuration exactly; predict its training memory."""
-    from autopeft.cli.inspect import estimate_command
+    """Count parameters and operations of a configuration exactly; predict its training memory.
 
-    settings = {"n_labels": num_labels, "seq_length": seq_len, "batch_size": batch}
+    With --space: how the costs of a whole search space are spread, method by method.
+    """
+    from autopeft.cli.inspect import estimate_command
+    from autopeft.cli.space_costs import check_one_of, space_costs_command
+
+    check_one_of(config, space, {"--budget": budget, "--points": points, "--to": to})
+    settings: dict[str, Any] = {"n_labels": num_labels, "seq_length": seq_len, "batch_size": batch}
+    settings["device_memory"] = gpu_memory
     step = {
         "dtype": dtype,
         "optimizer": optimizer,
@@ -170,7 +191,11 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
         "base_bits": base_bits,
         "double_quantization": double_quantization,
     }
-    estimate_command(model, config, {**settings, "device_memory": gpu_memory}, step, output)
+    if config is not None:
+        estimate_command(model, config, settings, step, output)
+    elif space is not None:
+        settings |= {"budget": budget} if points is None else {"budget": budget, "n_steps": points}
+        space_costs_command(model, space, settings, step, to, output)
 
 
 space_app = typer.Typer(name="space", help="Look at search spaces.", no_args_is_help=True)

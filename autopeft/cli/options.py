@@ -121,6 +121,13 @@ _OPTIONS: dict[str, Any] = {
         int | None,
         typer.Option(help="Examples a step. Default: the task's.", rich_help_panel=_HOW),
     ],
+    "batch_tokens": Annotated[
+        int | None,
+        typer.Option(
+            help="Most tokens of a batch, padding included. Default: no limit.",
+            rich_help_panel=_HOW,
+        ),
+    ],
     "head_learning_rate": Annotated[
         float | None,
         typer.Option(

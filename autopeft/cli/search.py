@@ -119,7 +119,7 @@ class _Session:
             f"{budget.limit:,} adapter parameters, head {spec.head_params:,}",
             highlight=False,
         )
-        print_notes(spec.notes)
+        print_notes(problem.notes)
         for method, reason in problem.space.refused.items():
             out.print(f"left out {method}: {reason}", highlight=False)
         out.print(f"study {_shown(folder)}", highlight=False)

@@ -1,5 +1,6 @@
 """`Cost` and `CostModel`: the numbers of a configuration that need no training."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -77,9 +78,15 @@ class CostModel:
         return self.step(configuration).memory
 
     def step(self, configuration: Configuration) -> StepCost:
-        """Return what the part of a training step costs that is one forward and backward."""
-        rows = configuration.training.rows_at_once
-        in_parts = rows < configuration.training.batch_size
+        """Return what one forward and backward of a configuration, and its optimiser step, cost.
+
+        Where there are micro-batches, that is one of them.
+        """
+        training = configuration.training
+        rows = training.rows_at_once
+        if training.max_tokens is not None:  # with shorter rows a batch may come nearer to them
+            rows = min(rows, math.ceil(training.max_tokens / self.seq_length))
+        in_parts = training.rows_at_once < training.batch_size
         key = f"{configuration.components} {rows} {in_parts}"
         if key not in self._steps:
             model = self._attached(configuration)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -25,6 +26,9 @@ from autopeft.models.gguf import converted_folder
 from autopeft.models.registry import ModelReference
 
 logger = logging.getLogger(__name__)
+
+#: Tokens beside the special ones that a tokenizer without files can have: marks of spaces.
+_MARKS = 2
 
 
 def load_config(
@@ -124,7 +128,7 @@ def load_model(
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(_unreachable(reference, error)) from error
     missing = frozenset(key.partition(".")[0] for key in info["missing_keys"])
     return model.to(device), missing
@@ -136,7 +140,8 @@ def load_tokenizer(
     """Load a model's tokenizer; one without a padding token pads with its end token.
 
     Raises:
-        ModelError: If the tokenizer cannot be had, or has neither padding nor end token.
+        ModelError: If the tokenizer cannot be had, knows no words, or has neither padding nor end
+            token.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -145,10 +150,20 @@ def load_tokenizer(
             local_files_only=reference.is_local,
         )
     except (OSError, ValueError) as error:
-        raise ModelError(_unreachable(reference, error)) from error
+        raise ModelError(_unreachable(reference, error, "the tokenizer of ")) from error
+    # transformers makes one of special tokens alone where a model has none: all words would be
+    # unknown, and nobody told.
+    if len(tokenizer) - len(set(tokenizer.all_special_tokens)) <= _MARKS:
+        raise ModelError(
+            f"The model '{reference.name}' has no tokenizer: put its files, such as "
+            "tokenizer.json, beside the config."
+        )
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise ModelError(f"The tokenizer of '{reference.name}' has no padding token.")
+            raise ModelError(
+                f"The tokenizer of '{reference.name}' has neither a padding nor an end token: name "
+                "one as pad_token in its tokenizer_config.json."
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -162,6 +177,18 @@ def tokenize(
     encoded = tokenizer(first, second, truncation=True, max_length=max_length)
     keys = [key for key in encoded if key != "special_tokens_mask"]
     return [{key: list(encoded[key][i]) for key in keys} for i in range(len(texts))]
+
+
+def count_longer(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int
+) -> int:
+    """Return how many texts or text pairs have more than `max_length` tokens."""
+    if not texts:
+        return 0
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    with quiet():  # it warns of every length that a model cannot take
+        encoded = tokenizer(*columns, truncation=False)
+    return sum(len(ids) > max_length for ids in encoded["input_ids"])
 
 
 @contextlib.contextmanager
@@ -190,11 +217,11 @@ def _location(reference: ModelReference) -> str:
     return reference.location
 
 
-def _unreachable(reference: ModelReference, error: Exception) -> str:
+def _unreachable(reference: ModelReference, error: Exception, what: str = "the model ") -> str:
     first_line: Any = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
     if reference.is_local:
-        return f"Cannot load the model '{reference.name}': {first_line}"
+        return f"Cannot load {what}'{reference.name}': {first_line}"
     return (
-        f"Cannot load the model '{reference.name}' from the Hugging Face Hub: without a network, "
+        f"Cannot load {what}'{reference.name}' from the Hugging Face Hub: without a network, "
         f"give a folder or use the installed model 'minilm'. ({first_line})"
     )

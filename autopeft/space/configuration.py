@@ -63,6 +63,8 @@ class TrainingParams:
             the same in every configuration; `None` gives it that of the adapter.
         micro_batch_size: Most examples in one forward; a larger batch goes through the model in
             parts, whose gradients are added up. `None` takes the batch as a whole.
+        max_tokens: Most tokens of a batch, padding included: where rows are long a batch holds
+            fewer examples than `batch_size`, and an epoch has more steps. `None` sets no limit.
     """
 
     learning_rate: float
@@ -71,6 +73,7 @@ class TrainingParams:
     warmup_share: float = 0.1
     head_learning_rate: float | None = None
     micro_batch_size: int | None = None
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for rate in (self.learning_rate, self.head_learning_rate):
@@ -80,6 +83,8 @@ class TrainingParams:
             raise SpaceError("training.batch_size must be at least 1.")
         if self.micro_batch_size is not None and self.micro_batch_size < 1:
             raise SpaceError("training.micro_batch_size must be at least 1.")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise SpaceError("training.max_tokens must be at least 1.")
         if self.weight_decay < 0 or not 0 <= self.warmup_share < 1:
             raise SpaceError("training.weight_decay must be >= 0 and warmup_share in [0, 1).")
 
@@ -89,13 +94,12 @@ class TrainingParams:
         return min(self.batch_size, self.micro_batch_size or self.batch_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data; a micro-batch is in it only where there is one."""
-        data = asdict(self)
-        if self.micro_batch_size is None:
-            del data["micro_batch_size"]
-        return data
+        """Return plain data; limits of a batch are in it only where there are any."""
+        absent = {name for name in _LIMITS if getattr(self, name) is None}
+        return {name: value for name, value in asdict(self).items() if name not in absent}
 
 
+_LIMITS = ("micro_batch_size", "max_tokens")
 TRAINING_FIELDS = tuple(f.name for f in fields(TrainingParams))
 
 
@@ -197,11 +201,11 @@ def _training(data: Any) -> TrainingParams:
         raise SpaceError(
             f"Unknown key 'training.{min(unknown)}': known are {', '.join(TRAINING_FIELDS)}."
         )
-    whole = {"batch_size", "micro_batch_size"}
+    whole = {"batch_size", *_LIMITS}
     given = {
         key: value
         for key, value in data.items()
-        if not (value is None and key in {"head_learning_rate", "micro_batch_size"})
+        if not (value is None and key in {"head_learning_rate", *_LIMITS})
     }
     try:
         rates = {key: float(value) for key, value in given.items() if key not in whole}

@@ -1,6 +1,8 @@
 """Tokenised rows, and the order in which a trial sees them."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +87,45 @@ def epoch_batches(
         rows = rows[np.argsort(lengths[rows], kind="stable")]
         batches += _cut([int(i) for i in rows], lengths, batch_size, max_tokens)
     return [batches[index] for index in rng.permutation(len(batches))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epochs:
+    """The batches of a training, epoch after epoch.
+
+    Attributes:
+        split: The rows.
+        batch_size: Rows of a batch.
+        seed: Seed of the order.
+        max_tokens: Most tokens of a batch, padding included; `None` sets no limit.
+    """
+
+    split: EncodedSplit
+    batch_size: int
+    seed: int
+    max_tokens: int | None
+
+    def n_steps(self, epochs: float) -> int:
+        """Return the number of batches of so many epochs, at least 1."""
+        whole, rest = divmod(epochs, 1)
+        steps = sum(self._n_batches(epoch) for epoch in range(int(whole)))
+        return max(1, round(steps + rest * self._n_batches(int(whole))))
+
+    def after(self, step: int) -> Iterator[list[int]]:
+        """Yield the rows of each batch after `step` batches, without end."""
+        for epoch in itertools.count():
+            n_batches = self._n_batches(epoch)
+            if step < n_batches:
+                yield from self._batches(epoch)[step:]
+            step = max(0, step - n_batches)
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        return epoch_batches(self.split, self.batch_size, self.seed, epoch, self.max_tokens)
+
+    def _n_batches(self, epoch: int) -> int:
+        if self.max_tokens is None:
+            return math.ceil(len(self.split) / self.batch_size)
+        return len(self._batches(epoch))
 
 
 def sorted_batches(

@@ -4,6 +4,7 @@ The loop is Hugging Face `Trainer`'s with its defaults: AdamW, linear warm-up an
 norm clipped at 1, weight decay on matrices only.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from autopeft.methods.compose import attach
 from autopeft.methods.depth import frozen_depth
 from autopeft.methods.method import AttachContext
 from autopeft.tasks.metrics import evaluate, mean_loss, predictions_from
-from autopeft.trials.batches import epoch_batches, sorted_batches
+from autopeft.trials.batches import Epochs, sorted_batches
 from autopeft.trials.engine import Engine
 from autopeft.trials.precision import Arithmetic
 from autopeft.trials.trial import RungReport, TrialSpec
@@ -42,9 +43,13 @@ class TrialRun:
         self.spec = spec
         self._engine = engine
         self._training = spec.configuration.training
-        split = engine.workload.train
-        self._steps_per_epoch = math.ceil(len(split) / self._training.batch_size)
-        self.total_steps = max(1, round(spec.epochs * self._steps_per_epoch))
+        self._epochs = Epochs(
+            split=engine.workload.train,
+            batch_size=self._training.batch_size,
+            seed=spec.seed,
+            max_tokens=self._training.max_tokens,
+        )
+        self.total_steps = self._epochs.n_steps(spec.epochs)
         # Below what the configuration changes nothing is trained, and nothing drops out.
         self._prefix = engine.prefix(frozen_depth(spec.configuration, engine.spec))
         # The seed comes before the head and the adapter: they draw their weights from it.
@@ -164,7 +169,7 @@ class TrialRun:
     def _train_to(self, step: int) -> list[float]:
         self._prefix.set_training(self._attachment.model)
         losses: list[float] = []
-        for rows in self._batches():
+        for rows in self._epochs.after(self._step):
             losses.append(self._differentiate(rows))
             self._arithmetic.step(self._optimizer, self._parameters.values())
             self._schedule.step()
@@ -199,19 +204,10 @@ class TrialRun:
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
-    def _batches(self) -> Iterator[list[int]]:
-        """Yield the rows of each batch from the current step on, without end."""
-        split = self._engine.workload.train
-        while True:
-            epoch, done = divmod(self._step, self._steps_per_epoch)
-            batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch)
-            yield from batches[done:]
-
     def _sample(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the first batches of the training, for methods that look at data to start."""
         split = self._engine.workload.train
-        batches = epoch_batches(split, self._training.batch_size, self.spec.seed, epoch=0)
-        for rows in batches[:SAMPLE_BATCHES]:
+        for rows in itertools.islice(self._epochs.after(0), SAMPLE_BATCHES):
             for part in self._parts(rows):
                 yield split.batch(part, self._engine.device)
 

@@ -8,7 +8,7 @@ import pytest
 import autopeft
 from autopeft.api.result import SearchResult
 from autopeft.api.search import resume_search
-from autopeft.errors import StudyError
+from autopeft.errors import RequestError, StudyError
 from autopeft.trials.trial import TrialRecord, TrialStatus
 from tests.tiny import save_tiny
 
@@ -72,6 +72,9 @@ def test_no_trial_is_over_the_memory(tiny_settings: dict[str, Any], tmp_path: Pa
     result = autopeft.search(study=tmp_path / "s", **{**tiny_settings, **settings, **what})
     assert max(t.cost.peak_memory_bytes for t in result.trials) <= 1200 * 2**10
     assert any(t.spec.configuration.training.micro_batch_size for t in result.trials)
+    assert result.manifest["max_memory_bytes"] == 1200 * 2**10
+    with pytest.raises(RequestError, match="--max-memory of a study cannot change"):
+        resume_search(tmp_path / "s", {"max_memory": "2MiB"})
 
 
 def test_own_data_without_a_task(tiny_model: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The project keeps its own rules."""
 
+import json
 import re
 import subprocess
 import sys
@@ -80,3 +81,13 @@ def test_the_page_of_methods_is_what_the_registry_says() -> None:
     assert method_table.FILE.read_text() == method_table.text(), (
         "run: python -m tests.project.method_table"
     )
+
+
+def test_the_benchmark_runs_points_of_the_default_space() -> None:
+    file = ROOT / "experiments" / "trial_throughput" / "configurations.json"
+    points = json.loads(file.read_text())["points"]
+    assert len(points) == 24
+    assert len({json.dumps(point, sort_keys=True) for point in points}) == 24
+    assert [point["method"] for point in points].count("full") == 1
+    space = space_of("default")
+    assert all(space.contains(point) for point in points)

@@ -63,8 +63,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_search_prints_the_front_and_what_to_do_next(
     capsys: pytest.CaptureFixture[str], options: list[object], tmp_path: Path
 ) -> None:
-    outcome = run(capsys, "search", *options, "--trials", 2)
+    shape = ["--max-length", 6, "--batch-size", 500]
+    outcome = run(capsys, "search", *options, "--trials", 2, *shape)
     assert outcome.code == 0
+    for note in ("a batch of 500 is more than the 96", "are longer than 6 tokens and are cut"):
+        assert note in outcome.err.lower()
     [folder] = [p for p in (tmp_path / "studies").iterdir() if (p / "study.json").is_file()]
     assert folder.name.startswith("sst2-tiny-bert-20")
     for text in ("Pareto front", "2 trials", f"autopeft export studies/{folder.name}"):

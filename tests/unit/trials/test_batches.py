@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autopeft.trials.batches import EncodedSplit, epoch_batches, sorted_batches
+from autopeft.trials.batches import EncodedSplit, Epochs, epoch_batches, sorted_batches
 
 
 def split(lengths: list[int]) -> EncodedSplit:
@@ -83,3 +85,17 @@ def test_a_token_limit_holds_for_all_batches_of_several_rows(
 def test_a_token_limit_that_is_never_reached_changes_nothing() -> None:
     data = split([1 + (37 * i) % 50 for i in range(200)])
     assert epoch_batches(data, 16, 3, 1, 16 * 50) == epoch_batches(data, 16, 3, 1)
+
+
+@given(LENGTHS, st.integers(1, 20), st.none() | st.integers(1, 60), st.integers(0, 40))
+def test_a_training_goes_on_after_any_step(
+    lengths: list[int], batch_size: int, max_tokens: int | None, step: int
+) -> None:
+    data = split(lengths)
+    epochs = Epochs(split=data, batch_size=batch_size, seed=1, max_tokens=max_tokens)
+    straight = [b for e in (0, 1) for b in epoch_batches(data, batch_size, 1, e, max_tokens)]
+    assert epochs.n_steps(2) == len(straight)
+    step = min(step, len(straight))
+    rest = list(itertools.islice(epochs.after(step), len(straight) - step))
+    assert rest == straight[step:]
+    assert epochs.n_steps(1) <= epochs.n_steps(1.5) <= len(straight)

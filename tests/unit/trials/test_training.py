@@ -1,5 +1,6 @@
 """The engine: reproducible, resumable, and the base comes back bit for bit."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -266,3 +267,15 @@ def test_eva_starts_from_the_training_rows(engine: Engine) -> None:
     for first, second in zip(*starts, strict=True):
         assert torch.allclose(first @ first.T, torch.eye(2), atol=1e-5)
         assert torch.equal(first, second)
+
+
+def test_a_batch_keeps_to_its_tokens(engine: Engine) -> None:
+    """Batches then differ in rows, and an epoch has more steps."""
+    spec = trial(engine, training={"learning_rate": 1e-3, "max_tokens": 60})
+    run = TrialRun(engine, spec)
+    assert run.total_steps > 12
+    batches = list(itertools.islice(run._epochs.after(0), run.total_steps))
+    lengths = engine.workload.train.lengths
+    assert all(len(rows) * max(lengths[rows]) <= 60 for rows in batches)
+    assert sorted(i for rows in batches for i in rows) == sorted(2 * list(range(96)))
+    run.close()

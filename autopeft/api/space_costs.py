@@ -1,0 +1,161 @@
+"""What the points of a search space cost on a model: nothing is trained, no weights are read."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from autopeft.api.estimate import BATCH_SIZE
+from autopeft.api.space_facts import read_for
+from autopeft.cost.budget import ParamBudget
+from autopeft.cost.candidates import CandidateSpace
+from autopeft.cost.memory_limit import n_bytes
+from autopeft.cost.options import StepOptions
+from autopeft.cost.subject import Subject, of_configuration
+from autopeft.models.loading import load_config, meta_model
+from autopeft.models.registry import resolve_model
+from autopeft.models.spec import inspect_model
+from autopeft.space.configuration import Configuration
+from autopeft.study.strategies.drawing import untried_sobol
+
+#: Points whose parameters are counted; the first of them also get memory and operations.
+SAMPLE = 512
+QUANTITIES = ("adapter_params", "peak_memory_bytes", "flops_per_step")
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointCost:
+    """What a point costs.
+
+    Attributes:
+        method: Names of its methods.
+        adapter_params: As a budget counts them.
+        peak_memory_bytes: Predicted training memory; `None` where it was not asked for.
+        flops_per_step: Operations of a training step; likewise.
+    """
+
+    method: str
+    adapter_params: int
+    peak_memory_bytes: int | None = None
+    flops_per_step: int | None = None
+
+
+def space_costs(  # noqa: PLR0913 - each is an option
+    model: str,
+    space: str,
+    *,
+    budget: str | None = None,
+    n_labels: int = 2,
+    seq_length: int = 128,
+    batch_size: int | None = None,
+    device_memory: str | None = None,
+    n_steps: int = 24,
+    seed: int = 0,
+    options: StepOptions | None = None,
+) -> dict[str, Any]:
+    """Return how the costs of a search space are spread, method by method.
+
+    The points are those of the Sobol sequence that a search draws from.
+
+    Args:
+        model: Name of the model, or its `config.json`; no weights are read.
+        space: Name of a space, or its file.
+        budget: Most adapter parameters; `None` takes as many as the base model has.
+        n_labels: Number of classes of the head.
+        seq_length: Longest input in tokens; a model of images has its own size.
+        batch_size: Examples a step where the space does not choose it; `None` takes 16.
+        device_memory: Such as `24GiB`; the result then says how many points fit.
+        n_steps: Points whose memory and operations are computed, of those that are drawn.
+        seed: Seed of the sequence.
+        options: How a step is made; float32, AdamW and nothing else where left out.
+
+    Raises:
+        AutopeftError: If the model, the space or the budget cannot be used.
+    """
+    memory_limit = None if device_memory is None else n_bytes(device_memory)
+    config = load_config(resolve_model(model), n_labels)
+    spec = inspect_model(meta_model(config))
+    length = min(seq_length, spec.max_length or seq_length)
+    limit = ParamBudget.parse(budget or "100%", spec.base_params)
+    training = {"batch_size": batch_size or BATCH_SIZE}
+    candidates = CandidateSpace(read_for(space, spec), spec, limit, training, length)
+    base = partial(meta_model, config)
+    options = options or StepOptions()
+    subject = partial(
+        of_configuration, spec=spec, meta_model=base, seq_length=length, options=options
+    )
+    points = list(_points(candidates, subject, n_steps, seed))
+    result: dict[str, Any] = {
+        "model": model,
+        "space": candidates.space.name,
+        "budget": {"text": budget, "limit": limit.limit},
+        "base_params": spec.base_params,
+        "head_params": spec.head_params,
+        "refused": candidates.refused,
+        "batch_size": batch_size or BATCH_SIZE,
+        "seq_length": length if spec.reads == "tokens" else None,
+        **asdict(options),
+        "n_points": len(points),
+        "n_steps": sum(point.flops_per_step is not None for point in points),
+        "costs": spread(points),
+        "points": [asdict(point) for point in points],
+        "notes": list(spec.notes),
+    }
+    if memory_limit is not None:
+        known = [p.peak_memory_bytes for p in points if p.peak_memory_bytes is not None]
+        result["device_memory_bytes"] = memory_limit
+        result["n_fit"] = sum(memory <= memory_limit for memory in known)
+    return result
+
+
+def spread(points: Sequence[PointCost]) -> list[dict[str, Any]]:
+    """Return the quartiles of each quantity, for each method and for all together."""
+    rows = []
+    for quantity in QUANTITIES:
+        by_method: dict[str, list[int]] = {}
+        for point in points:
+            value = getattr(point, quantity)
+            if value is not None:
+                by_method.setdefault(point.method, []).append(value)
+        groups: Mapping[str, list[int]] = dict(sorted(by_method.items()))
+        everything = list(itertools.chain.from_iterable(groups.values()))
+        rows += [_row(quantity, method, values) for method, values in groups.items()]
+        rows.append(_row(quantity, ALL, everything))
+    return rows
+
+
+def _row(quantity: str, method: str, values: Sequence[int]) -> dict[str, Any]:
+    quartiles = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]) if values else 5 * [np.nan]
+    names = ("least", "quarter", "median", "three_quarters", "most")
+    cells = {
+        name: round(float(value)) if values else None
+        for name, value in zip(names, quartiles, strict=True)
+    }
+    return {"quantity": quantity, "method": method, "points": len(values), **cells}
+
+
+def _points(
+    candidates: CandidateSpace,
+    subject_of: Callable[[Configuration], Subject],
+    n_steps: int,
+    seed: int,
+) -> Iterator[PointCost]:
+    drawn = itertools.islice(untried_sobol(candidates, seed, set()), SAMPLE)
+    for number, point in enumerate(drawn):
+        configuration = candidates.configuration(point)
+        count = candidates.adapter_params(point)
+        assert count is not None
+        if number >= n_steps:
+            yield PointCost(method=configuration.method, adapter_params=count)
+            continue
+        step = subject_of(configuration).step(configuration.training.batch_size)
+        yield PointCost(
+            method=configuration.method,
+            adapter_params=count,
+            peak_memory_bytes=step.memory.total,
+            flops_per_step=step.flops,
+        )
