@@ -59,8 +59,8 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         configuration = configuration_of(str(file), spec, asked)
         subject = of_configuration(configuration, spec, base, length, options)
         rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
-    step = subject.step(rows)
-    memory = step.memory if at_once == rows else subject.step(at_once).memory
+    step = subject.step(rows, rows)
+    memory = step.memory if at_once == rows else subject.step(rows, at_once).memory
     result = {
         "model": model,
         "configuration": subject.configuration,
@@ -80,5 +80,5 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     if limit is not None:
         result["device_memory_bytes"] = limit
         result["fits"] = memory.total <= limit
-        result["largest_batch"] = largest_batch(lambda n: subject.step(n).memory.total, limit)
+        result["largest_batch"] = largest_batch(lambda n: subject.step(n, n).memory.total, limit)
     return result

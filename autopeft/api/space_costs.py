@@ -152,7 +152,8 @@ def _points(
         if number >= n_steps:
             yield PointCost(method=configuration.method, adapter_params=count)
             continue
-        step = subject_of(configuration).step(configuration.training.batch_size)
+        rows = configuration.training.batch_size
+        step = subject_of(configuration).step(rows, rows)
         yield PointCost(
             method=configuration.method,
             adapter_params=count,

@@ -30,13 +30,14 @@ class Subject:
         configuration: As plain data.
         adapter_params: As a budget counts them.
         adapter_bytes: Of the tensors in the adapter's file, the head's among them.
-        step: Returns what a step costs by the examples in one forward.
+        step: Returns what a step costs by the examples in it, and by those in one forward; of
+            operations, those of one forward and backward.
     """
 
     configuration: dict[str, Any]
     adapter_params: int
     adapter_bytes: int
-    step: Callable[[int], StepCost]
+    step: Callable[[int, int], StepCost]
 
 
 def of_configuration(
@@ -62,8 +63,8 @@ def of_configuration(
         raise RequestError("A quantised base cannot be trained itself: leave --base-bits out.")
     costs = CostModel(spec, meta_model, seq_length, options)
 
-    def step(rows: int) -> StepCost:
-        training = replace(configuration.training, batch_size=rows, micro_batch_size=None)
+    def step(rows: int, at_once: int) -> StepCost:
+        training = replace(configuration.training, batch_size=rows, micro_batch_size=at_once)
         return costs.step(replace(configuration, training=training))
 
     return Subject(
@@ -90,8 +91,9 @@ def of_peft_config(
     def attached() -> nn.Module:
         return attach_peft_config(prepared(meta_model(), options), file, spec).train()
 
-    def step(rows: int) -> StepCost:
-        cost = step_cost(attached(), rows, seq_length, options)
+    def step(rows: int, at_once: int) -> StepCost:
+        in_parts = at_once < rows
+        cost = step_cost(attached(), at_once, seq_length, options, accumulates=in_parts)
         return with_base_bits(cost, spec, options)
 
     head = set(spec.head_modules)

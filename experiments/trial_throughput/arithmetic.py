@@ -59,7 +59,9 @@ def flops_of_training(material: Material, index: int, shapes: Counter[tuple[int,
     known = sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]})
     rows = problem.batch_size
     counts = [
-        of_configuration(configuration, problem.spec, base, length, StepOptions()).step(rows).flops
+        of_configuration(configuration, problem.spec, base, length, StepOptions())
+        .step(rows, rows)
+        .flops
         for length in known
     ]
     curve = np.polynomial.Polynomial.fit(known, counts, len(known) - 1)

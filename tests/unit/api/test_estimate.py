@@ -89,6 +89,22 @@ def test_a_config_without_weights_is_enough(tiny_model: Path, tmp_path: Path) ->
     assert costs(bare, file) == costs(tiny_model, file)
 
 
+def test_parts_of_a_batch_hold_the_gradients_of_those_before(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.yaml"
+
+    def found(training: str) -> dict[str, Any]:
+        file.write_text(f"method: full\ntraining: {{learning_rate: 0.001, {training}}}\n")
+        return estimate(str(tiny_model), file, seq_length=32)
+
+    whole, parts = found("batch_size: 16"), found("batch_size: 16, micro_batch_size: 2")
+    part_alone = found("batch_size: 2")
+    assert parts["flops_per_step"] == whole["flops_per_step"]
+    assert part_alone["peak_memory_bytes"] < parts["peak_memory_bytes"]
+    assert parts["peak_memory_bytes"] < whole["peak_memory_bytes"]
+
+
 def test_the_largest_batch_fits_and_the_next_does_not(tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("method: lora\n")
