@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from autopeft.trials.batches import EncodedSplit, sorted_batches
-from autopeft.trials.disk_cache import DiskCache
+from autopeft.trials.disk_cache import CacheError, DiskCache
 
 #: Most rows, and tokens with padding, of a group.
 GROUP_ROWS, GROUP_TOKENS = 64, 2048
@@ -101,7 +101,10 @@ def inputs_of(split: EncodedSplit, rows: Sequence[int], device: torch.device) ->
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     size = int(np.prod(shape))
-    return torch.from_file(str(path), shared=True, size=size, dtype=dtype).view(shape)
+    try:
+        return torch.from_file(str(path), shared=True, size=size, dtype=dtype).view(shape)
+    except RuntimeError as error:  # another process has just removed it, or the disk is remote
+        raise CacheError(f"'{path}' cannot be mapped") from error
 
 
 def _digest(key: str, split: EncodedSplit) -> str:

@@ -43,12 +43,14 @@ def encoded(
     assert isinstance(pad, int)
     key = _key(tokenizer, split, max_length)
     folder = cache.find(key)
-    arrays = _mapped(folder) if folder else _arrays(tokenizer, split, max_length)
-    if folder is None and cache.limit:
-        try:
-            arrays = _mapped(_keep(cache, key, arrays))
-        except CacheError as error:
-            logger.warning("the tokens of the data are not kept on disk: %s", error)
+    arrays = _mapped(folder) if folder else {}
+    if not arrays:
+        arrays = _arrays(tokenizer, split, max_length)
+        if cache.limit:
+            try:
+                arrays = _mapped(_keep(cache, key, arrays)) or arrays
+            except CacheError as error:
+                logger.warning("the tokens of the data are not kept on disk: %s", error)
     starts = arrays.pop(_STARTS)
     return EncodedSplit(
         columns=arrays,
@@ -80,8 +82,12 @@ def _keep(cache: DiskCache, key: str, arrays: dict[str, np.ndarray]) -> Path:
 
 
 def _mapped(folder: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an entry, none if another process has just removed it."""
     files = sorted(folder.glob("*.npy"))
-    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
+    try:
+        return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
+    except FileNotFoundError:
+        return {}
 
 
 def _key(tokenizer: PreTrainedTokenizerBase, split: Split, max_length: int) -> str:

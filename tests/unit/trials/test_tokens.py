@@ -78,3 +78,14 @@ def test_labels_are_not_among_the_tokens(
     other = encoded(tiny_model, cache, replace(SPLIT, labels=(1.0, 1.0, 0.0)))
     assert other.labels.tolist() == [1.0, 1.0, 0.0]
     assert calls == [8]
+
+
+def test_an_entry_that_goes_in_the_same_moment_is_made_again(
+    tiny_model: Path, tmp_path: Path, calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = DiskCache(tmp_path, 2**20)
+    first = encoded(tiny_model, cache)
+    monkeypatch.setattr(DiskCache, "find", lambda *_: tmp_path / "gone")
+    again = encoded(tiny_model, cache)
+    assert again.columns["input_ids"].tolist() == first.columns["input_ids"].tolist()
+    assert calls == [8, 8]
