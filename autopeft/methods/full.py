@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.method import AttachContext, Attachment, MethodInfo, PeftMethod
+from autopeft.methods.method import AttachContext, Attachment, MethodInfo, PeftMethod, set_aside
 from autopeft.models.loading import quiet
 from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Component
@@ -45,7 +45,7 @@ class FullAttachment(Attachment):
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        self._before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self._before = {name: set_aside(p) for name, p in model.named_parameters()}
         model.requires_grad_(requires_grad=True)
 
     @property

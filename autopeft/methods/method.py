@@ -155,6 +155,12 @@ class AttachContext:
     batches: Callable[[], Iterable[Mapping[str, torch.Tensor]]] | None = None
 
 
+def set_aside(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy to put back later; not on a GPU, whose memory is for training."""
+    kept = tensor.detach()
+    return kept.clone() if kept.is_meta else kept.to("cpu", copy=True)
+
+
 class Attachment(ABC):
     """A configuration attached to a model: what trains, and the way back."""
 

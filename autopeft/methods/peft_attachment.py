@@ -13,7 +13,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper, ModulesToSaveWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.method import Attachment
+from autopeft.methods.method import Attachment, set_aside
 from autopeft.models.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class PeftAttachment(Attachment):
             config: The library's config.
             keep: Names of modules whose weights the attachment changes, to be put back.
         """
-        self._kept = {name: _weight(model, name).detach().clone() for name in keep}
+        self._kept = {name: set_aside(_weight(model, name)) for name in keep}
         if hasattr(model, "peft_config"):  # of another component
             del model.peft_config
         with warnings.catch_warnings():
