@@ -58,7 +58,7 @@ class FrozenPrefix:
         model.train()
         if self.depth:
             self._model.base_model.eval()
-            for layer in self._layers[self.depth :]:
+            for layer in layers_of(self._model)[self.depth :]:  # something may stand around them
                 layer.train()
 
     @contextmanager
