@@ -1,7 +1,7 @@
 """`Problem`: a request resolved to model, task, data, space and budget; nothing runs yet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -117,12 +117,19 @@ class Problem:
                 best.append(float(self.space.adapter_params(small) or 1))
                 worst.append(float(self.space.budget.limit))
             else:
-                # Parts of a batch may make more parameters take less memory.
+                # More parameters may take less memory, in upper layers or in parts of a batch.
                 ends = (self.costs.memory(self._trained(p)).total for p in (small, large))
-                low, high = sorted(map(float, ends))
-                best.append(low)
-                worst.append(high)
+                best.append(float(self._least_memory()))
+                worst.append(float(max(ends)))
         return ReferencePoint.between(self.objectives, best, worst)
+
+    def _least_memory(self) -> int:
+        """Return the bytes of training the head alone: whatever is adapted takes more."""
+        training = self.space.configuration(self.space.smallest()).training
+        sizes = {h.field for h in self.space.space.hyperparameters}
+        if self.space.memory is not None or "batch_size" in sizes:
+            training = replace(training, batch_size=1, micro_batch_size=None)
+        return self.costs.memory(Configuration(components=(), training=training)).total
 
     def extremes(self) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
         """Return the points with the fewest and the most adapter parameters."""

@@ -60,8 +60,8 @@ def test_optunas_samplers(strategy: str, tiny_settings: dict[str, Any], tmp_path
 def test_three_objectives(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     result = autopeft.search(
         study=tmp_path / "s",
-        **{**tiny_settings, "trials": 7, "objectives": "quality,params,memory"},
-        methods=("ia3", "bitfit", "lora"),  # few, as memory is predicted for each candidate
+        **{**tiny_settings, "trials": 8, "objectives": "quality,params,memory"},
+        methods=("ln_tuning", "ia3", "lora"),  # few, as memory is predicted for each candidate
     )
     assert [o.name for o in result.summary.objectives] == ["quality", "params", "memory"]
     assert 0 < result.hypervolume < 1
