@@ -88,9 +88,10 @@ class ReferencePoint:
 
     On the comparison scale each objective is mapped so that 0 is the best that is possible (a
     quality of 1, the smallest configuration, the memory of training the head alone) and 1 the
-    worst of interest (the quality of a guess that knows only the class shares, the whole budget). The reference lies at 1 for quality and
-    at 2 for costs: one half of the volume along a cost then rewards the best quality within the
-    whole budget, the other half the qualities that smaller budgets reach.
+    worst of interest (the quality of a guess that knows only the class shares, the whole budget).
+    The reference lies at 1 for quality and at 2 for costs: one half of the volume along a cost
+    then rewards the best quality within the whole budget, the other half the qualities that
+    smaller budgets reach.
 
     Attributes:
         best: Comparison-scale value of 0, by objective.
