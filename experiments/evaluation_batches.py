@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = load_data(find_task(options.task), options.data, train_rows=64)
+    data = load_data(find_task(options.task), options.data, train_rows=64, eval_rows=277)
     engine = Engine(
         Workload.prepare(resolve_model("minilm"), data, 128, precision="float32"),
         torch.device("cpu"),
