@@ -65,7 +65,8 @@ def step_options(request: SearchRequest) -> "StepOptions":
 
     device = pick_device()
     if device.type != "cuda" or choose_dtype(request.precision, device).itemsize == 4:
-        # A CPU may compute in bf16 too, but keeps most in float32: a bound.
+        # A CPU that computes in bf16 is predicted as in float32, so that costs are the same on all
+        # CPUs: its activations are smaller, but it keeps bf16 copies of weights that are frozen.
         return StepOptions()
     return StepOptions(dtype="bf16-mixed")
 

@@ -1,9 +1,10 @@
 """What a configuration costs on a model: nothing is trained, no weights are read."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autopeft.api.catalogue import configuration_of
 from autopeft.cost.memory_limit import n_bytes
@@ -12,10 +13,54 @@ from autopeft.cost.subject import largest_batch, of_configuration, of_peft_confi
 from autopeft.methods.peft_config import is_peft_config
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
-from autopeft.models.spec import inspect_model
+from autopeft.models.spec import ModelSpec, inspect_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Examples a step where neither the user nor a configuration says how many.
 BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareModel:
+    """A model without weights, at a length of its inputs.
+
+    Attributes:
+        name: As the user wrote it.
+        spec: Its structure.
+        build: Builds it with its task head on `meta`.
+        seq_length: Longest input in tokens, no longer than the model takes.
+    """
+
+    name: str
+    spec: ModelSpec
+    build: "Callable[[], PreTrainedModel]"
+    seq_length: int
+
+    def facts(self, options: StepOptions) -> dict[str, Any]:
+        """Return what an estimate says of the model and of how steps are made."""
+        return {
+            "model": self.name,
+            "head_params": self.spec.head_params,
+            "base_params": self.spec.base_params,
+            "seq_length": self.seq_length if self.spec.reads == "tokens" else None,
+            **asdict(options),
+            "notes": list(self.spec.notes),
+        }
+
+
+def bare_model(name: str, n_labels: int, seq_length: int) -> BareModel:
+    """Return a model by its name or `config.json`; no weights are read.
+
+    Raises:
+        ModelError: If the config cannot be had or used.
+    """
+    config = load_config(resolve_model(name), n_labels)
+    build = partial(meta_model, config)
+    spec = inspect_model(build())
+    length = min(seq_length, spec.max_length or seq_length)
+    return BareModel(name=name, spec=spec, build=build, seq_length=length)
 
 
 def estimate(  # noqa: PLR0913 - the parts of a question
@@ -46,18 +91,15 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     """
     options = options or StepOptions()
     limit = None if device_memory is None else n_bytes(device_memory)
-    config = load_config(resolve_model(model), n_labels)
-    spec = inspect_model(meta_model(config))
-    length = min(seq_length, spec.max_length or seq_length)
-    base = partial(meta_model, config)
-
+    bare = bare_model(model, n_labels, seq_length)
+    shape = (bare.spec, bare.build, bare.seq_length)
     if is_peft_config(file):
-        subject = of_peft_config(file, spec, base, length, options)
+        subject = of_peft_config(file, *shape, options)
         rows = at_once = batch_size or BATCH_SIZE
     else:
         asked = {} if batch_size is None else {"batch_size": batch_size}
-        configuration = configuration_of(str(file), spec, asked)
-        subject = of_configuration(configuration, spec, base, length, options)
+        configuration = configuration_of(str(file), bare.spec, asked)
+        subject = of_configuration(configuration, *shape, options)
         rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
     step = subject.step(rows, rows)
     memory = step.memory if at_once == rows else subject.step(rows, at_once).memory
@@ -65,17 +107,13 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         "model": model,
         "configuration": subject.configuration,
         "adapter_params": subject.adapter_params,
-        "share_of_base_percent": round(100 * subject.adapter_params / spec.base_params, 6),
-        "head_params": spec.head_params,
-        "base_params": spec.base_params,
+        "share_of_base_percent": round(100 * subject.adapter_params / bare.spec.base_params, 6),
         "adapter_bytes": subject.adapter_bytes,
         "flops_per_step": step.flops,
         "peak_memory_bytes": memory.total,
         "memory_parts": asdict(memory),
         "batch_size": rows,
-        "seq_length": length if spec.reads == "tokens" else None,
-        **asdict(options),
-        "notes": list(spec.notes),
+        **bare.facts(options),
     }
     if limit is not None:
         result["device_memory_bytes"] = limit

@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from autopeft.api.estimate import BATCH_SIZE
+from autopeft.api.estimate import BATCH_SIZE, bare_model
 from autopeft.api.space_facts import read_for
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import Subject, of_configuration
-from autopeft.models.loading import load_config, meta_model
-from autopeft.models.registry import resolve_model
-from autopeft.models.spec import inspect_model
 from autopeft.space.configuration import Configuration
 from autopeft.study.strategies.drawing import untried_sobol
 
@@ -77,33 +74,31 @@ def space_costs(  # noqa: PLR0913 - each is an option
         AutopeftError: If the model, the space or the budget cannot be used.
     """
     memory_limit = None if device_memory is None else n_bytes(device_memory)
-    config = load_config(resolve_model(model), n_labels)
-    spec = inspect_model(meta_model(config))
-    length = min(seq_length, spec.max_length or seq_length)
+    bare = bare_model(model, n_labels, seq_length)
+    spec = bare.spec
     limit = ParamBudget.parse(budget or "100%", spec.base_params)
     training = {"batch_size": batch_size or BATCH_SIZE}
-    candidates = CandidateSpace(read_for(space, spec), spec, limit, training, length)
-    base = partial(meta_model, config)
+    candidates = CandidateSpace(read_for(space, spec), spec, limit, training, bare.seq_length)
     options = options or StepOptions()
     subject = partial(
-        of_configuration, spec=spec, meta_model=base, seq_length=length, options=options
+        of_configuration,
+        spec=spec,
+        meta_model=bare.build,
+        seq_length=bare.seq_length,
+        options=options,
     )
     points = list(_points(candidates, subject, n_steps, seed))
     result: dict[str, Any] = {
         "model": model,
         "space": candidates.space.name,
         "budget": {"text": budget, "limit": limit.limit},
-        "base_params": spec.base_params,
-        "head_params": spec.head_params,
         "refused": candidates.refused,
         "batch_size": batch_size or BATCH_SIZE,
-        "seq_length": length if spec.reads == "tokens" else None,
-        **asdict(options),
+        **bare.facts(options),
         "n_points": len(points),
         "n_steps": sum(point.flops_per_step is not None for point in points),
         "costs": spread(points),
         "points": [asdict(point) for point in points],
-        "notes": list(spec.notes),
     }
     if memory_limit is not None:
         known = [p.peak_memory_bytes for p in points if p.peak_memory_bytes is not None]

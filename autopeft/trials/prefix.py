@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -116,10 +116,9 @@ class FrozenPrefix:
         else:
             hooks.append(self._model.base_model.register_forward_hook(stop))
         try:
-            with torch.no_grad():
+            # The hook ends the forward where the states are there: what is above is not wanted.
+            with suppress(_ReachedError), torch.no_grad():
                 self._model(**inputs)
-        except _ReachedError:
-            pass
         finally:
             for hook in hooks:
                 hook.remove()
