@@ -21,6 +21,7 @@ from autopeft.methods.compose import attach, count_parameters, read_configuratio
 from autopeft.methods.method import AttachContext
 from autopeft.methods.presets import preset, preset_names
 from autopeft.methods.registry import get_method, method_names
+from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_model
 from autopeft.models.registry import resolve_model
 from autopeft.models.spec import inspect_model
@@ -47,7 +48,7 @@ def main() -> None:
     reference = resolve_model(arguments.model)
 
     def load() -> Any:
-        return load_model(reference, 2, torch.device("cpu"), pad_token_id=0)[0]
+        return load_model(reference, TaskHead(), torch.device("cpu"), pad_token_id=0)[0]
 
     base = load().requires_grad_(requires_grad=False)
     spec = inspect_model(base)

@@ -5,13 +5,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    AutoModelForSequenceClassification,
-    BertTokenizerFast,
-    PreTrainedModel,
-)
+from transformers import BertTokenizerFast, PreTrainedModel
 
 from autopeft.methods.registry import get_method
+from autopeft.models.head import TaskKind
 from autopeft.models.loading import random_model
 from tests.families import CONFIGS, FURTHER, STRUCTURE
 
@@ -21,8 +18,8 @@ END_TOKEN = {"t5": 1, "flan-t5": 1, "bart": 2}
 ALL = {**CONFIGS, **FURTHER, **STRUCTURE}
 
 
-def build(family: str, device: str = "cpu") -> PreTrainedModel:
-    """Return a random model with a classification head, frozen.
+def build(family: str, device: str = "cpu", kind: TaskKind = "classification") -> PreTrainedModel:
+    """Return a random model with the head of a task, frozen.
 
     Biases and norms are made random, so that nothing is right because it is zero or one.
     """
@@ -30,7 +27,7 @@ def build(family: str, device: str = "cpu") -> PreTrainedModel:
     config.problem_type = "single_label_classification"
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(0)
-        model = random_model(config)
+        model = random_model(config, kind)
     if device == "cpu":
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
@@ -72,18 +69,24 @@ def save_tiny_bert(folder: Path) -> Path:
     return save_tiny("bert", folder)
 
 
-def save_tiny(family: str, folder: Path) -> Path:
-    """Write a random model of a family and a tokenizer of whole words; return the folder."""
+def save_tiny(family: str, folder: Path, kind: TaskKind = "classification") -> Path:
+    """Write a random model of a family and a tokenizer of whole words; return the folder.
+
+    A classifier is written without its head, as pretrained models are.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(SPECIAL + VOCABULARY) + "\n")
-    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
+    writes = kind == "language_modeling"
+    tokenizer = BertTokenizerFast(
+        vocab=str(folder / "vocab.txt"), **({"eos_token": "[SEP]"} if writes else {})
+    )
     torch.manual_seed(0)
     config: Any = ALL[family]()
     config.num_labels = 2
     config.vocab_size = len(SPECIAL) + len(VOCABULARY)
     if family != "bert":  # which reads no end of a text
         config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.sep_token_id
-    model = AutoModelForSequenceClassification.from_config(config)
-    model.base_model.save_pretrained(folder)
+    model = random_model(config, kind)
+    (model if writes else model.base_model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

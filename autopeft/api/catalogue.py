@@ -12,6 +12,7 @@ from autopeft.methods.compose import obstacle, read_configuration, refusal
 from autopeft.methods.method import MethodParameter, PeftMethod
 from autopeft.methods.presets import PREFIX, preset
 from autopeft.methods.registry import get_method, method_names
+from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
@@ -20,13 +21,13 @@ from autopeft.space.hyperparameter import Choice
 from autopeft.space.targets import expand
 
 
-def spec_of(model: str, n_labels: int = 2) -> ModelSpec:
-    """Return the structure of a model by its name.
+def spec_of(model: str) -> ModelSpec:
+    """Return the structure of a model by its name, with a head for two classes.
 
     Raises:
         AutopeftError: If there is no such model, or its config cannot be had.
     """
-    return inspect_model(meta_model(load_config(resolve_model(model), n_labels)))
+    return inspect_model(meta_model(load_config(resolve_model(model), TaskHead())))
 
 
 def configuration_of(

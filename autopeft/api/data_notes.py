@@ -1,11 +1,12 @@
 """What the user should know of how data and model go together, a sentence each."""
 
 from autopeft.errors import ModelError
-from autopeft.models.loading import count_longer, load_tokenizer
+from autopeft.models.loading import load_output, load_tokenizer
 from autopeft.models.registry import ModelReference
 from autopeft.tasks.data import Split, TaskData
 from autopeft.trials.batches import EncodedSplit
 from autopeft.trials.engine import Workload
+from autopeft.trials.tokens import count_cut
 
 
 def shape_notes(
@@ -59,10 +60,11 @@ def cut_notes(
             return []
     try:
         tokenizer = load_tokenizer(reference, trust_remote_code=trust_remote_code)
+        output = load_output(reference, data.head, trust_remote_code=trust_remote_code)
     except ModelError as error:
         return [f"How many rows are too long for the model is not known. {error}"]
-    n_train = count_longer(tokenizer, train.texts, max_length)
-    n_validation = count_longer(tokenizer, validation.texts, max_length)
+    n_train = count_cut(tokenizer, train, max_length, output)
+    n_validation = count_cut(tokenizer, validation, max_length, output)
     if not n_train and not n_validation:
         return []
     return [
@@ -74,4 +76,4 @@ def cut_notes(
 
 def _full(split: Split, encoded: EncodedSplit, max_length: int) -> Split:
     """Return the rows that have as many tokens as there is room for: only these can be cut."""
-    return split.take([i for i, length in enumerate(encoded.lengths) if length >= max_length])
+    return split.take([i for i, length in enumerate(encoded.longest) if length >= max_length])

@@ -11,6 +11,7 @@ from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import largest_batch, of_configuration, of_peft_config
 from autopeft.methods.peft_config import is_peft_config
+from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_config, meta_model
 from autopeft.models.registry import resolve_model
 from autopeft.models.spec import ModelSpec, inspect_model
@@ -50,14 +51,21 @@ class BareModel:
         }
 
 
-def bare_model(name: str, n_labels: int, seq_length: int) -> BareModel:
+def task_head(n_labels: int, *, language_modeling: bool) -> TaskHead:
+    """Return the head of a task with so many labels, or of one that writes text."""
+    if language_modeling:
+        return TaskHead("language_modeling")
+    return TaskHead("regression" if n_labels == 1 else "classification", n_labels)
+
+
+def bare_model(name: str, head: TaskHead, seq_length: int) -> BareModel:
     """Return a model by its name or `config.json`; no weights are read.
 
     Raises:
         ModelError: If the config cannot be had or used.
     """
-    config = load_config(resolve_model(name), n_labels)
-    build = partial(meta_model, config)
+    config = load_config(resolve_model(name), head)
+    build = partial(meta_model, config, head.kind)
     spec = inspect_model(build())
     length = min(seq_length, spec.max_length or seq_length)
     return BareModel(name=name, spec=spec, build=build, seq_length=length)
@@ -68,6 +76,7 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     file: Path,
     *,
     n_labels: int = 2,
+    language_modeling: bool = False,
     seq_length: int = 128,
     batch_size: int | None = None,
     device_memory: str | None = None,
@@ -79,7 +88,8 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         model: Name of the model, or its `config.json`; no weights are read.
         file: Configuration in YAML or JSON, `preset:NAME`, or peft's `adapter_config.json` or a
             folder that holds one.
-        n_labels: Number of classes of the head.
+        n_labels: Number of classes of the head; 1 means regression.
+        language_modeling: Whether the model writes text with the head that it has, instead.
         seq_length: Longest input in tokens; a model of images has its own size.
         batch_size: Examples a step; `None` takes the configuration's, or 16.
         device_memory: Such as `24GiB` or `24GB`; the result then says whether it suffices, and
@@ -91,7 +101,7 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     """
     options = options or StepOptions()
     limit = None if device_memory is None else n_bytes(device_memory)
-    bare = bare_model(model, n_labels, seq_length)
+    bare = bare_model(model, task_head(n_labels, language_modeling=language_modeling), seq_length)
     shape = (bare.spec, bare.build, bare.seq_length)
     if is_peft_config(file):
         subject = of_peft_config(file, *shape, options)

@@ -158,9 +158,8 @@ def resolve(request: SearchRequest) -> Problem:
         seed=request.seed,
     )
 
-    config = load_config(reference, data.n_labels, trust_remote_code=request.trust_remote_code)
-
-    build_meta = partial(meta_model, config)
+    config = load_config(reference, data.head, trust_remote_code=request.trust_remote_code)
+    build_meta = partial(meta_model, config, data.head.kind)
     spec = inspect_model(build_meta())
     if spec.reads != "tokens":
         raise RequestError(
@@ -230,12 +229,16 @@ def _space(
 
 
 def _task(request: SearchRequest) -> TaskSpec:
-    if request.text_columns:
+    if request.describes_data:
         assert request.data is not None
-        assert request.label_column is not None
         if not request.data.exists():
             raise DataError(f"There is no file or folder '{request.data}' with data.")
-        return own_task(request.text_columns, request.label_column, request.data)
+        return own_task(
+            request.text_columns,
+            request.data,
+            label_column=request.label_column,
+            completion_column=request.completion_column,
+        )
     return find_task(request.task)
 
 

@@ -23,6 +23,8 @@ class SearchRequest(BaseModel):
         data: File or folder with the data; `None` takes the task's own.
         text_columns: Columns of the user's own data, one or two.
         label_column: Column of the label of the user's own data.
+        completion_column: Column of the text to write, instead of a label; what comes before it
+            is in `text_columns`, any number of them.
         budget: Upper limit on adapter parameters: `0.1%`, `50k`, `1.5M`.
         space: Name of a shipped search space, or a YAML file.
         configuration: One configuration instead of a space: a YAML or JSON file, or
@@ -62,6 +64,7 @@ class SearchRequest(BaseModel):
     data: Path | None = None
     text_columns: tuple[str, ...] = ()
     label_column: str | None = None
+    completion_column: str | None = None
     budget: str = "1%"
     space: str = "default"
     configuration: str | None = None
@@ -91,12 +94,20 @@ class SearchRequest(BaseModel):
 
     @model_validator(mode="after")
     def _go_together(self) -> "SearchRequest":
-        if bool(self.text_columns) != bool(self.label_column):
-            raise ValueError("--text-column and --label-column go together")
-        if self.text_columns and self.data is None:
-            raise ValueError("--text-column describes the columns of --data, which is missing")
-        if len(self.text_columns) > 2:
-            raise ValueError("at most two text columns can be read")
+        if self.completion_column and self.label_column:
+            raise ValueError(
+                "--label-column is for a class and --completion-column for a text to write: give "
+                "one of them"
+            )
+        if not self.completion_column and bool(self.text_columns) != bool(self.label_column):
+            raise ValueError(
+                "--text-column goes with --label-column, or with --completion-column where a text "
+                "is to be written"
+            )
+        if self.describes_data and self.data is None:
+            raise ValueError("the named columns are those of --data, which is missing")
+        if self.label_column and len(self.text_columns) > 2:
+            raise ValueError("at most two text columns can be classified")
         if self.runner == "local" and (self.workers or 1) > 1:
             raise ValueError("--runner local runs one trial at a time: use --runner ray or auto")
         if self.runner == "local" and self.ray_address:
@@ -121,6 +132,11 @@ class SearchRequest(BaseModel):
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
             raise RequestError("; ".join(_message(e) for e in error.errors()) + ".") from error
+
+    @property
+    def describes_data(self) -> bool:
+        """Whether the task is told by the columns of the user's own data."""
+        return bool(self.label_column or self.completion_column)
 
     @property
     def max_seconds(self) -> float | None:

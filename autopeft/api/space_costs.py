@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autopeft.api.estimate import BATCH_SIZE, bare_model
+from autopeft.api.estimate import BATCH_SIZE, bare_model, task_head
 from autopeft.api.space_facts import read_for
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
@@ -47,6 +47,7 @@ def space_costs(  # noqa: PLR0913 - each is an option
     *,
     budget: str | None = None,
     n_labels: int = 2,
+    language_modeling: bool = False,
     seq_length: int = 128,
     batch_size: int | None = None,
     device_memory: str | None = None,
@@ -62,7 +63,8 @@ def space_costs(  # noqa: PLR0913 - each is an option
         model: Name of the model, or its `config.json`; no weights are read.
         space: Name of a space, or its file.
         budget: Most adapter parameters; `None` takes as many as the base model has.
-        n_labels: Number of classes of the head.
+        n_labels: Number of classes of the head; 1 means regression.
+        language_modeling: Whether the model writes text with the head that it has, instead.
         seq_length: Longest input in tokens; a model of images has its own size.
         batch_size: Examples a step where the space does not choose it; `None` takes 16.
         device_memory: Such as `24GiB`; the result then says how many points fit.
@@ -74,7 +76,7 @@ def space_costs(  # noqa: PLR0913 - each is an option
         AutopeftError: If the model, the space or the budget cannot be used.
     """
     memory_limit = None if device_memory is None else n_bytes(device_memory)
-    bare = bare_model(model, n_labels, seq_length)
+    bare = bare_model(model, task_head(n_labels, language_modeling=language_modeling), seq_length)
     spec = bare.spec
     limit = ParamBudget.parse(budget or "100%", spec.base_params)
     training = {"batch_size": batch_size or BATCH_SIZE}

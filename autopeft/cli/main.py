@@ -135,6 +135,9 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
         str, typer.Option(help="minilm, a folder, a config.json or a Hub id.")
     ] = "minilm",
     num_labels: Annotated[int, typer.Option(min=1, help="Classes of the task head.")] = 2,
+    language_modeling: Annotated[
+        bool, typer.Option("--language-modeling", help="Write text, with the head that it has.")
+    ] = False,
     seq_len: Annotated[int, typer.Option(min=1, help="Longest input in tokens.")] = 128,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Examples a step. Default: the configuration's.")
@@ -183,7 +186,7 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
 
     check_one_of(config, space, {"--budget": budget, "--points": points, "--to": to})
     settings: dict[str, Any] = {"n_labels": num_labels, "seq_length": seq_len, "batch_size": batch}
-    settings["device_memory"] = gpu_memory
+    settings |= {"language_modeling": language_modeling, "device_memory": gpu_memory}
     step = {
         "dtype": dtype,
         "optimizer": optimizer,

@@ -40,13 +40,20 @@ _OPTIONS: dict[str, Any] = {
         list[str] | None,
         typer.Option(
             "--text-column",
-            help="Text column of your own data; give it twice for pairs.",
+            help="Text column of your own data; give it again for more of them.",
             rich_help_panel=_WHAT,
         ),
     ],
     "label_column": Annotated[
         str | None,
         typer.Option(help="Label column of your own data.", rich_help_panel=_WHAT),
+    ],
+    "completion_column": Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the text that the model is to learn to write, instead of a label.",
+            rich_help_panel=_WHAT,
+        ),
     ],
     "budget": Annotated[
         str | None,

@@ -1,12 +1,15 @@
 """One forward on the `meta` device that does what one on a real device does."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft import PeftModel
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
+
+from autopeft.models.spec import backbone_name, output_of
 
 
 class MetaForward(TorchFunctionMode):
@@ -93,8 +96,8 @@ def forward(model: nn.Module, batch_size: int, seq_length: int) -> Output:
         seq_length: Tokens of every row; a model of images has its own size.
 
     Returns:
-        Loss and logits; for an encoder-decoder its last states and their sum. Heads of
-        encoder-decoders look for end tokens in the values, so that they are left out; they are
+        Loss and logits; for a classifier that is an encoder-decoder its last states and their
+        sum. Heads of these look for end tokens in the values, so that they are left out; they are
         small.
     """
     device = next(model.parameters()).device
@@ -103,8 +106,13 @@ def forward(model: nn.Module, batch_size: int, seq_length: int) -> Output:
         inputs = _images(config, batch_size, device)
     else:
         inputs = _tokens(batch_size, seq_length, device)
+    base = _unwrapped(model)
+    if output_of(base) != "labels":
+        # The text to write is as long as what is read.
+        output = model(**inputs, labels=inputs["input_ids"])
+        return Output(output.loss, output.logits)
     if getattr(config, "is_encoder_decoder", False):
-        backbone = getattr(_unwrapped(model), str(model.base_model_prefix))
+        backbone = base.get_submodule(backbone_name(base))
         output = backbone(**inputs, decoder_input_ids=inputs["input_ids"])
         states: torch.Tensor = output.last_hidden_state
         return Output(states.sum(), states)
@@ -132,8 +140,6 @@ def _images(config: Any, batch_size: int, device: torch.device) -> dict[str, tor
     return {"pixel_values": torch.zeros(shape, device=device)}
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    if isinstance(model, PeftModel):
-        inner: nn.Module = model.get_base_model()
-        return inner
-    return model
+def _unwrapped(model: nn.Module) -> PreTrainedModel:
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    return cast("PreTrainedModel", inner)

@@ -83,8 +83,8 @@ def obstacle(component: Component, spec: ModelSpec) -> str | None:
         )
     if any(m.type == "embedding" and m.shared_by for m in modules):
         return (
-            f"{spec.family} reads one matrix of word embeddings through several modules: peft "
-            "would train an adapter for each of them and merge all of these into the one matrix"
+            f"{spec.family} uses one matrix of word embeddings in several modules: what is "
+            "trained for one of them would change the others when it is merged"
         )
     return method.obstacle(component, spec)
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from autopeft.methods.adapter_files import write_adapter
 from autopeft.methods.method import AttachContext, Attachment, PeftMethod
-from autopeft.models.spec import ModelSpec
+from autopeft.models.spec import ModelSpec, backbone_name
 from autopeft.space.configuration import Component
 
 
@@ -169,8 +169,10 @@ def train_head(model: nn.Module, spec: ModelSpec) -> None:
 
 def reading_stack(model: PreTrainedModel) -> str:
     """Return the name of the stack of layers that reads the input: the encoder or the backbone."""
-    name = str(model.base_model_prefix)
-    return f"{name}.encoder" if model.config.is_encoder_decoder else name
+    name = backbone_name(model)
+    if not model.config.is_encoder_decoder:
+        return name
+    return f"{name}.encoder" if name else "encoder"
 
 
 def _child(model: nn.Module, name: str) -> nn.Module | None:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from peft import PeftConfig
@@ -10,10 +10,15 @@ from transformers import PreTrainedModel
 
 from autopeft.methods.method import AttachContext, Attachment, PeftMethod
 from autopeft.methods.peft_attachment import PeftAttachment
-from autopeft.models.spec import ModelSpec, ModuleSpec
+from autopeft.models.spec import ModelSpec, ModuleSpec, Output
 from autopeft.space.configuration import Component
 
-TASK_TYPE = "SEQ_CLS"
+#: What peft calls the tasks.
+_TASK_TYPES: Mapping[Output, str] = {
+    "labels": "SEQ_CLS",
+    "next_tokens": "CAUSAL_LM",
+    "target_tokens": "SEQ_2_SEQ_LM",
+}
 
 
 class LibraryMethod(PeftMethod):
@@ -56,11 +61,21 @@ def common(modules: list[ModuleSpec], context: AttachContext) -> dict[str, Any]:
     """
     spec = context.spec
     return {
-        # With a task peft looks for a head of its own accord, and hands on token ids alone.
-        "task_type": TASK_TYPE if spec.head_modules and spec.reads == "tokens" else None,
+        "task_type": task_type(spec),
         "target_modules": [module.name for module in modules],
         "modules_to_save": list(spec.head_modules),
     }
+
+
+def task_type(spec: ModelSpec) -> str | None:
+    """Return peft's name of a model's task.
+
+    For a classifier peft looks for a head of its own accord, and hands on token ids alone: where
+    the head is somebody else's business, or images are read, it gets no task.
+    """
+    if spec.output == "labels" and not (spec.head_modules and spec.reads == "tokens"):
+        return None
+    return _TASK_TYPES[spec.output]
 
 
 def transposed(modules: list[ModuleSpec]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
 from autopeft.errors import SpaceError
-from autopeft.methods.library import TASK_TYPE
+from autopeft.methods.library import task_type
 from autopeft.models.spec import ModelSpec
 
 FILE = "adapter_config.json"
@@ -49,7 +49,7 @@ def attach_peft_config(model: PreTrainedModel, path: Path, spec: ModelSpec) -> P
             written["init_lora_weights"] = True  # others look at data or weights: not here
         config: Any = PeftConfig.from_peft_type(**written)  # type: ignore[no-untyped-call]  # peft's
         # The adapter may be of another task: here it trains beside the head that the model has.
-        config.task_type = TASK_TYPE if spec.reads == "tokens" else None
+        config.task_type = task_type(spec)
         if hasattr(config, "modules_to_save"):
             config.modules_to_save = list(spec.head_modules)
         with warnings.catch_warnings():

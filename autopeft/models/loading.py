@@ -9,11 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import (
-    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -22,8 +18,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from autopeft.errors import ModelError
+from autopeft.models.auto_class import auto_class
 from autopeft.models.gguf import converted_folder
+from autopeft.models.head import TaskHead, TaskKind
 from autopeft.models.registry import ModelReference
+from autopeft.models.spec import Output
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +31,13 @@ _MARKS = 2
 
 
 def load_config(
-    reference: ModelReference, n_labels: int, *, trust_remote_code: bool = False
+    reference: ModelReference, head: TaskHead, *, trust_remote_code: bool = False
 ) -> PreTrainedConfig:
-    """Load a model's config for sequence classification.
+    """Load a model's config for a task.
 
     Args:
         reference: The model.
-        n_labels: Number of classes; 1 means regression.
+        head: What the task asks for.
         trust_remote_code: Whether Python code that comes with the model may run.
 
     Raises:
@@ -47,62 +46,72 @@ def load_config(
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             _location(reference),
-            num_labels=n_labels,
             trust_remote_code=trust_remote_code,
             local_files_only=reference.is_local,
+            **_settings(head),
         )
     except (OSError, ValueError) as error:
         raise ModelError(_unreachable(reference, error)) from error
     config.use_cache = False  # keys and values are kept for generation, which nothing here does
-    if n_labels == 1:
-        config.problem_type = "regression"
-    else:
-        config.problem_type = "single_label_classification"
     return config
 
 
-def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
-    """Build a model with a classification head on the `meta` device; no weights are read.
+def load_output(
+    reference: ModelReference, head: TaskHead, *, trust_remote_code: bool = False
+) -> Output:
+    """Return what a model gives for a task, as `ModelSpec.output`; reads the config at most.
 
     Raises:
-        ModelError: If the model can classify neither sequences nor images.
+        ModelError: If the config cannot be had.
+    """
+    if not head.writes_text:
+        return "labels"
+    config = load_config(reference, head, trust_remote_code=trust_remote_code)
+    return "target_tokens" if config.is_encoder_decoder else "next_tokens"
+
+
+def _settings(head: TaskHead) -> dict[str, Any]:
+    """Return what a config says of a head."""
+    if head.writes_text:
+        return {}
+    regression = head.kind == "regression"
+    problem = "regression" if regression else "single_label_classification"
+    return {"num_labels": head.n_labels, "problem_type": problem}
+
+
+def meta_model(config: PreTrainedConfig, kind: TaskKind = "classification") -> PreTrainedModel:
+    """Build a model with the head of a task on the `meta` device; no weights are read.
+
+    Raises:
+        ModelError: If the model has no such head.
     """
     with torch.device("meta"):
-        return random_model(config)
+        return random_model(config, kind)
 
 
-def random_model(config: PreTrainedConfig) -> PreTrainedModel:
-    """Build a model with a classification head and random weights on the current device.
+def random_model(config: PreTrainedConfig, kind: TaskKind = "classification") -> PreTrainedModel:
+    """Build a model with the head of a task and random weights on the current device.
 
     Raises:
-        ModelError: If the model can classify neither sequences nor images.
+        ModelError: If the model has no such head.
     """
-    model: PreTrainedModel
-    if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        model = AutoModelForSequenceClassification.from_config(config)
-    elif type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        model = AutoModelForImageClassification.from_config(config)
-    else:
-        raise ModelError(
-            f"{config.model_type} models have no classification head for sequences or images in "
-            "transformers: choose an encoder or a decoder that has one."
-        )
+    model: PreTrainedModel = auto_class(config, kind).from_config(config)
     return model
 
 
 def load_model(
     reference: ModelReference,
-    n_labels: int,
+    head: TaskHead,
     device: torch.device,
     *,
     pad_token_id: int | None,
     trust_remote_code: bool = False,
 ) -> tuple[PreTrainedModel, frozenset[str]]:
-    """Load the weights of a model with a classification head, in float32.
+    """Load the weights of a model with the head of a task, in float32.
 
     Args:
         reference: The model.
-        n_labels: Number of classes; 1 means regression.
+        head: What the task asks for.
         device: Where to put the weights.
         pad_token_id: The tokenizer's; decoders need it to find the last token of a padded row.
         trust_remote_code: Whether Python code that comes with the model may run.
@@ -112,14 +121,14 @@ def load_model(
         and that were therefore drawn at random.
 
     Raises:
-        ModelError: If the weights cannot be had.
+        ModelError: If the weights cannot be had, or lack those that write text.
     """
-    config = load_config(reference, n_labels, trust_remote_code=trust_remote_code)
+    config = load_config(reference, head, trust_remote_code=trust_remote_code)
     if getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = pad_token_id
     try:
         with quiet():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
+            model, info = auto_class(config, head.kind).from_pretrained(
                 _location(reference),
                 config=config,
                 dtype=torch.float32,
@@ -131,6 +140,11 @@ def load_model(
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(_unreachable(reference, error)) from error
     missing = frozenset(key.partition(".")[0] for key in info["missing_keys"])
+    if head.writes_text and missing:
+        raise ModelError(
+            f"The weights of '{reference.name}' cannot write text: {', '.join(sorted(missing))} "
+            "would be random."
+        )
     return model.to(device), missing
 
 

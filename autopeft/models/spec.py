@@ -12,6 +12,7 @@ from autopeft.errors import ModelError
 from autopeft.models.architectures import KNOWN, layer_path, linear_kind, norm_kind
 
 ModuleType = Literal["linear", "conv1d", "norm", "embedding"]
+Output = Literal["labels", "next_tokens", "target_tokens"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class ModuleSpec:
         out_features: Width of the output.
         has_bias: Whether it has a bias.
         scaled: Whether it multiplies what it has looked up by a constant (Gemma's embeddings).
-        shared_by: Paths of other modules with the same weight (T5's embeddings).
+        shared_by: Paths of other modules with the same weight (T5's embeddings, tied output heads).
     """
 
     name: str
@@ -50,16 +51,20 @@ class ModuleSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A model with a task head, without its weights.
+    """A model with the head of a task, without its weights.
 
     Attributes:
         family: `model_type` of the config, such as `bert`.
         hidden_size: Width of the residual stream.
         n_layers: Number of transformer layers, encoder and decoder together.
         modules: What methods can change, in forward order.
-        head_modules: Names of the modules of the task head, which every trial trains.
-        base_params: Number of parameters of the backbone.
-        head_params: Number of parameters of the head.
+        head_modules: Names of the modules of the task head, which every trial trains; a model
+            that writes text keeps the head that it came with, frozen like the rest.
+        base_params: Number of parameters of the backbone, and of a head that is kept.
+        head_params: Number of parameters of the head that trains.
+        output: What the model gives: numbers for `labels`, or for every word of its vocabulary,
+            after each token of the input (`next_tokens`, a decoder) or of a text that goes with
+            it (`target_tokens`, an encoder with a decoder).
         max_length: Longest input in tokens, or `None` if the config names no limit.
         reads: `tokens` or `pixels`.
         attention_interface: Whether the attention goes through transformers' interface to scaled
@@ -74,6 +79,7 @@ class ModelSpec:
     head_modules: tuple[str, ...]
     base_params: int
     head_params: int
+    output: Output
     max_length: int | None
     reads: Literal["tokens", "pixels"]
     attention_interface: bool
@@ -114,18 +120,18 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
         ModelError: If the model has no numbered layers or no task head.
     """
     config = model.config
-    prefix = str(model.base_model_prefix)
-    backbone = getattr(model, prefix, None)
-    if backbone is None or backbone is model:
+    output = output_of(model)
+    prefix, backbone = _backbone(model)
+    if backbone is model and output == "labels":
         raise ModelError(f"The model {type(model).__name__} has no separate backbone to adapt.")
     inputs = model.get_input_embeddings()
     words = inputs if isinstance(inputs, nn.Embedding) else None  # else patches of an image
-    modules = tuple(_module_specs(backbone, prefix, words))
+    modules = tuple(_module_specs(model, backbone, prefix, words))
     layers = {m.layer for m in modules if m.layer is not None}
     if not layers:
         raise ModelError(f"No numbered layers were found in {type(model).__name__}.")
-    head = tuple(n for n, child in model.named_children() if n != prefix and _n_params(child))
-    base_params = _n_params(backbone)
+    head = _head_modules(model, backbone) if output == "labels" else ()
+    base_params = _n_params(backbone if output == "labels" else model)
     family = str(config.model_type)
     return ModelSpec(
         family=family,
@@ -135,11 +141,36 @@ def inspect_model(model: PreTrainedModel) -> ModelSpec:
         head_modules=head,
         base_params=base_params,
         head_params=_n_params(model) - base_params,
+        output=output,
         max_length=_max_length(config),
         reads="pixels" if model.main_input_name == "pixel_values" else "tokens",
         attention_interface=_has_attention_interface(model),
         notes=() if family in KNOWN else (_guess(family, prefix, modules),),
     )
+
+
+def output_of(model: PreTrainedModel) -> Output:
+    """Return what a model gives, as `ModelSpec.output`."""
+    if model.get_output_embeddings() is None:
+        return "labels"
+    return "target_tokens" if model.config.is_encoder_decoder else "next_tokens"
+
+
+def backbone_name(model: PreTrainedModel) -> str:
+    """Return the name of a model's backbone in it; T5, where it writes text, is its own: ""."""
+    prefix = str(model.base_model_prefix)
+    return prefix if isinstance(getattr(model, prefix, None), nn.Module) else ""
+
+
+def _backbone(model: PreTrainedModel) -> tuple[str, nn.Module]:
+    """Return the backbone and what stands before the names of its modules in the model."""
+    name = backbone_name(model)
+    return f"{name}." if name else "", model.get_submodule(name)
+
+
+def _head_modules(model: PreTrainedModel, backbone: nn.Module) -> tuple[str, ...]:
+    children = model.named_children()
+    return tuple(n for n, child in children if child is not backbone and _n_params(child))
 
 
 def _n_params(module: nn.Module) -> int:
@@ -155,7 +186,7 @@ def _guess(family: str, prefix: str, modules: Iterable[ModuleSpec]) -> str:
     """Return the sentence that tells what an unknown family's modules were taken for."""
     names: dict[str, dict[str, None]] = {}
     for module in modules:
-        path = module.name.removeprefix(f"{prefix}.")
+        path = module.name.removeprefix(prefix)
         inside = path.removeprefix(f"{layer_path(path)}.")
         names.setdefault(module.kind, {})[inside] = None
     taken = "; ".join(f"{kind}: {', '.join(found)}" for kind, found in names.items())
@@ -173,7 +204,7 @@ def layers_of(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def _module_specs(
-    backbone: nn.Module, prefix: str, words: nn.Embedding | None
+    model: nn.Module, backbone: nn.Module, prefix: str, words: nn.Embedding | None
 ) -> Iterator[ModuleSpec]:
     names = [name for name, _ in backbone.named_modules()]
     layers = [path for name in names if (path := layer_path(name)) is not None]
@@ -182,10 +213,10 @@ def _module_specs(
     for name, module in backbone.named_modules():
         path = layer_path(name)
         layer = None if path is None else numbers[path]
-        path_in_model = f"{prefix}.{name}"
+        path_in_model = f"{prefix}{name}"
         if module is words:
-            others = [n for n in _with_weight(backbone, words.weight) if n != name]
-            yield _embedding_spec(path_in_model, words, tuple(f"{prefix}.{n}" for n in others))
+            others = [n for n in _with_weight(model, words.weight) if n != path_in_model]
+            yield _embedding_spec(path_in_model, words, tuple(others))
         elif isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
             if layer is not None:  # poolers, token projections: outside the layers, never adapted
                 yield _linear_spec(path_in_model, linear_kind(name), module, layer)
@@ -196,8 +227,8 @@ def _module_specs(
             yield _norm_spec(path_in_model, kind, module, layer)
 
 
-def _with_weight(backbone: nn.Module, weight: nn.Parameter) -> list[str]:
-    parameters = backbone.named_parameters(remove_duplicate=False)
+def _with_weight(model: nn.Module, weight: nn.Parameter) -> list[str]:
+    parameters = model.named_parameters(remove_duplicate=False)
     return [name.removesuffix(".weight") for name, parameter in parameters if parameter is weight]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from autopeft.errors import DataError
+from autopeft.models.head import TaskHead
 from autopeft.tasks.pydoc import pydoc_splits
 from autopeft.tasks.rows import Row, find_split, read_rows
 from autopeft.tasks.task import TaskSpec
@@ -23,21 +24,24 @@ class Split:
     """Rows of one split.
 
     Attributes:
-        texts: One text, or a pair, a row.
-        labels: Class numbers from 0, or numbers for regression.
+        texts: One text, or a pair, a row; the prompt, where a text is to be written.
+        labels: Class numbers from 0, or numbers for regression; empty where texts are written.
+        completions: The texts to write; empty for other tasks.
     """
 
     texts: tuple[tuple[str, ...], ...]
-    labels: tuple[float, ...]
+    labels: tuple[float, ...] = ()
+    completions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.texts)
 
     def take(self, indices: Sequence[int]) -> "Split":
         """Return the rows at `indices`, in that order."""
         return Split(
             texts=tuple(self.texts[i] for i in indices),
-            labels=tuple(self.labels[i] for i in indices),
+            labels=tuple(self.labels[i] for i in indices) if self.labels else (),
+            completions=tuple(self.completions[i] for i in indices) if self.completions else (),
         )
 
 
@@ -59,18 +63,21 @@ class TaskData:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their numbers; empty for regression."""
+        """Names of the classes, in the order of their numbers; empty where there are none."""
         return self.task.labels or ()
 
     @property
-    def n_labels(self) -> int:
-        """Number of outputs of the head: classes, or 1 for regression."""
-        return len(self.labels) if self.task.kind == "classification" else 1
+    def head(self) -> TaskHead:
+        """What the task asks a model to give."""
+        return TaskHead(self.task.kind, len(self.labels) or 1)
 
     @property
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that depend on every row and the order."""
-        splits = [[split.texts, split.labels] for split in (self.train, self.validation)]
+        splits = [
+            [split.texts, split.labels or split.completions]
+            for split in (self.train, self.validation)
+        ]
         text = json.dumps([self.labels, *splits], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -113,15 +120,33 @@ def load_data(
     return TaskData(task=task, train=train, validation=validation, origin=origin)
 
 
-def own_task(text_columns: Sequence[str], label_column: str, path: Path) -> TaskSpec:
-    """Return the spec of a user's own classification data, named after the file."""
+def own_task(
+    text_columns: Sequence[str],
+    path: Path,
+    *,
+    label_column: str | None = None,
+    completion_column: str | None = None,
+) -> TaskSpec:
+    """Return the spec of a user's own data, named after the file.
+
+    Args:
+        text_columns: Columns of the texts that a model reads.
+        path: File or folder of the data.
+        label_column: Column of the class, for a classification.
+        completion_column: Column of the text to write instead of it.
+    """
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem) or "own"
+    asked = completion_column or label_column
+    assert asked is not None
+    source = f" from {' and '.join(text_columns)}" if text_columns else ""
     return TaskSpec(
         schema_version=1,
-        name="".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem) or "own",
-        about=f"{path.name}: {label_column} from {' and '.join(text_columns)}.",
+        name=name,
+        about=f"{path.name}: {asked}{source}.",
+        kind="language_modeling" if completion_column else "classification",
         text_columns=tuple(text_columns),
-        label_column=label_column,
-        metrics=("accuracy", "macro_f1"),
+        label_column=asked,
+        metrics=("token_accuracy",) if completion_column else ("accuracy", "macro_f1"),
     )
 
 
@@ -165,7 +190,7 @@ def _from_hub(task: TaskSpec) -> tuple[list[Row], list[Row] | None, str]:
 
 
 def _with_labels(task: TaskSpec, rows: list[Row], origin: str) -> TaskSpec:
-    if task.kind == "regression" or task.labels is not None:
+    if task.kind != "classification" or task.labels is not None:
         return task
     _check_columns(task, rows, origin)
     values = {_label_text(row[task.label_column]) for row in rows}
@@ -182,6 +207,11 @@ def _natural(text: str) -> tuple[int, float, str]:
 
 def _split(task: TaskSpec, rows: list[Row], origin: str) -> Split:
     _check_columns(task, rows, origin)
+    if task.kind == "language_modeling":
+        return Split(
+            texts=tuple((task.prompt_of(row),) for row in rows),
+            completions=tuple(str(row[task.label_column]) for row in rows),
+        )
     numbers = {name: i for i, name in enumerate(task.labels or ())}
     texts, labels = [], []
     for number, row in enumerate(rows, start=1):
@@ -237,7 +267,7 @@ def _label_text(value: Any) -> str:
 
 def _stratified(split: Split, n: int, rng: np.random.Generator, kind: str) -> list[int]:
     """Return sorted indices of `n` rows with the label shares of the split."""
-    if kind == "regression":
+    if kind != "classification":
         return sorted(int(i) for i in rng.permutation(len(split))[:n])
     labels = np.asarray(split.labels)
     order = rng.permutation(len(split))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autopeft.errors import DataError
+from autopeft.models.head import TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +18,13 @@ class Metric:
 
     Attributes:
         kind: Kind of task that it scores.
-        function: (labels of shape (n,), predictions of shape (n,)) to the score.
+        function: (labels of shape (n,), predictions of shape (n,)) to the score; of texts each
+            token is one of n.
         floor: Score of a predictor that knows nothing but the class shares, given the labels.
         error: (score, number of rows) to the standard error of the score.
     """
 
-    kind: Literal["classification", "regression"]
+    kind: TaskKind
     function: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
     floor: Callable[[NDArray[np.float64]], float]
     error: Callable[[float, int], float]
@@ -110,6 +112,10 @@ METRICS: Mapping[str, Metric] = {
     "matthews": _classification(_matthews, _zero, _error_of_correlation),
     "pearson": _regression(_correlation("pearsonr")),
     "spearman": _regression(_correlation("spearmanr")),
+    # A row's tokens are right or wrong together, more or less: its error is as if they all were.
+    "token_accuracy": Metric(
+        kind="language_modeling", function=_accuracy, floor=_zero, error=_error_of_share
+    ),
 }
 
 

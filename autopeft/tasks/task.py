@@ -1,13 +1,19 @@
 """`TaskSpec`: what a task is, read from YAML."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autopeft.errors import DataError, UnknownNameError
+from autopeft.models.head import TaskKind
 from autopeft.tasks.metrics import METRICS
+
+#: A column's name in a prompt.
+_COLUMN = re.compile(r"\{([^{}]+)\}")
 
 
 class HubSource(BaseModel):
@@ -22,14 +28,18 @@ class HubSource(BaseModel):
 
 
 class TaskSpec(BaseModel):
-    """A classification or regression task on texts or text pairs.
+    """A task on texts or text pairs: to classify, to rate, or to write a text.
 
     Attributes:
         name: Registered name.
         about: One line for the user.
-        kind: `classification`, or `regression` with one number as label.
-        text_columns: One column, or two for pairs.
-        label_column: Column of the label.
+        kind: `classification`, `regression` with one number as label, or `language_modeling` with
+            a text as label.
+        text_columns: One column, or two for pairs. What a model is to write may go with any
+            number of them; with none it is a text from its beginning.
+        label_column: Column of the label, or of the text to write.
+        prompt: What comes before the text to write, with `{column}` where a text column goes;
+            `None` puts every text column on a line of its own.
         labels: Names of the classes, in the order of their numbers; `None` takes what the
             training data holds, sorted.
         metrics: Measured at each evaluation; the first is the quality that a search maximises.
@@ -49,9 +59,10 @@ class TaskSpec(BaseModel):
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     about: str = ""
-    kind: Literal["classification", "regression"] = "classification"
-    text_columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
+    kind: TaskKind = "classification"
+    text_columns: tuple[str, ...]
     label_column: str = "label"
+    prompt: str | None = None
     labels: tuple[str, ...] | None = None
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     max_length: Annotated[int, Field(gt=0)] = 128
@@ -71,6 +82,25 @@ class TaskSpec(BaseModel):
                 known = ", ".join(n for n, m in METRICS.items() if m.kind == self.kind)
                 raise ValueError(f"metric '{metric}' is not for {self.kind}: choose from {known}")
         return self
+
+    @model_validator(mode="after")
+    def _columns_and_prompt(self) -> "TaskSpec":
+        if self.kind != "language_modeling":
+            if len(self.text_columns) not in {1, 2}:
+                raise ValueError("text_columns must name one column, or two for pairs")
+            if self.prompt is not None:
+                raise ValueError("a prompt is for language_modeling alone")
+        for column in _COLUMN.findall(self.prompt or ""):
+            if column not in self.text_columns:
+                raise ValueError(f"the prompt names '{column}', which is not in text_columns")
+        return self
+
+    def prompt_of(self, row: Mapping[str, Any]) -> str:
+        """Return what comes before the text to write in a row."""
+        template = self.prompt
+        if template is None:
+            template = "".join(f"{{{column}}}\n" for column in self.text_columns)
+        return _COLUMN.sub(lambda match: str(row[match[1]]), template)
 
     @property
     def quality(self) -> str:

@@ -13,7 +13,8 @@ import transformers
 from transformers import PreTrainedModel
 
 from autopeft.models.gguf import cache_folder
-from autopeft.models.loading import load_model, load_tokenizer
+from autopeft.models.head import TaskHead
+from autopeft.models.loading import load_model, load_output, load_tokenizer
 from autopeft.models.registry import ModelReference
 from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.tasks.data import Split, TaskData
@@ -42,7 +43,7 @@ class Workload:
         reference: The model.
         trust_remote_code: Whether Python code that comes with the model may run.
         task: What is learned.
-        n_labels: Number of outputs of the head.
+        head: What the model is asked to give.
         train: Tokenised training rows.
         validation: Tokenised validation rows.
         cache_bytes: Most that may lie on the disk of what trials need again; 0 keeps nothing.
@@ -52,7 +53,7 @@ class Workload:
     reference: ModelReference
     trust_remote_code: bool
     task: TaskSpec
-    n_labels: int
+    head: TaskHead
     train: EncodedSplit
     validation: EncodedSplit
     cache_bytes: int
@@ -80,20 +81,23 @@ class Workload:
             precision: What to compute in: `auto`, `float32`, `bf16` or `fp16`.
 
         Raises:
-            ModelError: If the tokenizer cannot be had.
+            ModelError: If the tokenizer or the config cannot be had.
         """
         tokenizer = load_tokenizer(reference, trust_remote_code=trust_remote_code)
+        output = load_output(reference, data.head, trust_remote_code=trust_remote_code)
         cache = disk_cache(cache_bytes)
 
         def encode(split: Split) -> EncodedSplit:
             regression = data.task.kind == "regression"
-            return encoded(tokenizer, split, max_length, cache, regression=regression)
+            return encoded(
+                tokenizer, split, max_length, cache, regression=regression, output=output
+            )
 
         return cls(
             reference=reference,
             trust_remote_code=trust_remote_code,
             task=data.task,
-            n_labels=data.n_labels,
+            head=data.head,
             train=encode(data.train),
             validation=encode(data.validation),
             cache_bytes=cache_bytes,
@@ -162,7 +166,7 @@ class Engine:
     def _load(self) -> tuple[PreTrainedModel, frozenset[str]]:
         base, new_modules = load_model(
             self.workload.reference,
-            self.workload.n_labels,
+            self.workload.head,
             self.device,
             pad_token_id=self.workload.train.pad_token_id,
             trust_remote_code=self.workload.trust_remote_code,
@@ -193,8 +197,10 @@ def evaluation_tokens(spec: ModelSpec, device: torch.device) -> int:
     if device.type != "cuda":
         return EVAL_TOKENS_ON_CPU
     free, _ = torch.cuda.mem_get_info(device)
-    widest = max(module.out_features for module in spec.modules if module.layer is not None)
-    return max(EVAL_TOKENS_ON_CPU, int(EVAL_SHARE_ON_GPU * free / (4 * EVAL_TENSORS * widest)))
+    widths = [module.out_features for module in spec.modules if module.layer is not None]
+    if spec.output != "labels":  # the head gives a number for each word
+        widths += [module.in_features for module in spec.modules if module.type == "embedding"]
+    return max(EVAL_TOKENS_ON_CPU, int(EVAL_SHARE_ON_GPU * free / (4 * EVAL_TENSORS * max(widths))))
 
 
 def disk_cache(limit: int) -> DiskCache:

@@ -79,7 +79,7 @@ class KeptStates:
 
     def _fill(self, group: int, compute: Callable[[Batch], torch.Tensor]) -> None:
         rows = self._groups[group]
-        hidden = compute(inputs_of(self._split, rows, self._device)).cpu()
+        hidden = compute(self._split.inputs(rows, self._device)).cpu()
         for row, states in zip(rows, hidden, strict=True):
             start, end = self._place[row]
             self._states[start:end] = states[: end - start]
@@ -90,13 +90,6 @@ class KeptStates:
         rows = self._groups[group]
         part = self._states[self._place[rows[0]][0] : self._place[rows[-1]][1]]
         return 1 + zlib.crc32(part.view(torch.uint8).numpy().data)
-
-
-def inputs_of(split: EncodedSplit, rows: Sequence[int], device: torch.device) -> Batch:
-    """Return the rows as the model's inputs, without labels."""
-    batch = split.batch(rows, device)
-    del batch["labels"]
-    return batch
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

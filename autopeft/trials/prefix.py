@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from autopeft.models.spec import layers_of
 from autopeft.trials.batches import EncodedSplit, sorted_batches
 from autopeft.trials.disk_cache import CacheError, DiskCache
-from autopeft.trials.kept_states import Batch, KeptStates, inputs_of
+from autopeft.trials.kept_states import Batch, KeptStates
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class FrozenPrefix:
     def _open(self, split: EncodedSplit) -> KeptStates | None:
         device = next(self._model.parameters()).device
         (example,) = sorted_batches(split, 1)[-1:]
-        states = self._states(inputs_of(split, example, device))
+        states = self._states(split.inputs(example, device))
         try:
             return KeptStates(self._cache, self._key, split, states)
         except CacheError as error:
@@ -150,7 +150,7 @@ class FrozenPrefix:
         device = next(self._model.parameters()).device
         ordered = [i for batch in sorted_batches(split, 1) for i in batch]
         rows = [ordered[i * (len(ordered) - 1) // 3] for i in range(4)]
-        inputs = inputs_of(split, rows, device)
+        inputs = split.inputs(rows, device)
         modes = {module: module.training for module in self._model.modules()}
         self._model.eval()
         try:
@@ -166,6 +166,11 @@ class FrozenPrefix:
             )
         return reason is None
 
+    def _logits(self, split: EncodedSplit, inputs: Batch) -> torch.Tensor:
+        """Return what is given for rows, or for the tokens of rows that are no filling."""
+        logits: torch.Tensor = self._model(**inputs).logits
+        return logits[inputs["attention_mask"] > 0] if split.output == "next_tokens" else logits
+
     def _difference(self, split: EncodedSplit, rows: list[int], inputs: Batch) -> str | None:
         """Return what is different above states that were computed row by row, if anything."""
         output = self._outputs(inputs)
@@ -175,13 +180,13 @@ class FrozenPrefix:
             return "the states of the layers are not one a token"
         alone = torch.zeros_like(hidden)
         for place, row in enumerate(rows):
-            single = self._states(inputs_of(split, [row], hidden.device))[0]
+            single = self._states(split.inputs([row], hidden.device))[0]
             alone[place, : len(single)] = single
         with torch.no_grad():
-            plain = self._model(**inputs).logits
+            plain = self._logits(split, inputs)
             try:
                 with self._giving(alone):
-                    begun_above = self._model(**inputs).logits
+                    begun_above = self._logits(split, inputs)
             except (TypeError, ValueError, AttributeError, RuntimeError) as error:
                 return f"a layer needs more than hidden states ({error})"
         difference = (plain - begun_above).abs().max()

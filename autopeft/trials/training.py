@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from autopeft.methods.compose import attach
 from autopeft.methods.depth import frozen_depth
 from autopeft.methods.method import AttachContext
-from autopeft.tasks.metrics import evaluate, mean_loss, predictions_from
 from autopeft.trials.batches import Epochs, sorted_batches
 from autopeft.trials.engine import Engine
+from autopeft.trials.outcomes import outcomes_of
 from autopeft.trials.precision import Arithmetic
 from autopeft.trials.trial import RungReport, TrialSpec
 
@@ -97,20 +97,17 @@ class TrialRun:
     def evaluate(self) -> tuple[dict[str, float], float]:
         """Return the task's metrics and the mean loss on the validation rows."""
         split = self._engine.workload.validation
-        task = self._engine.workload.task
         model = self._attachment.model.eval()
-        logits = np.empty((len(split), self._engine.workload.n_labels))
+        outcomes = outcomes_of(split, self._engine.workload.task)
         with torch.inference_mode(), self._arithmetic.autocast_to_evaluate():
             for rows in sorted_batches(split, len(split), self._engine.eval_tokens):
-                batch = split.batch(rows, self._engine.device)
-                del batch["labels"]
+                inputs = split.inputs(rows, self._engine.device)
                 with self._prefix.skipped(split, rows):
-                    logits[rows] = model(**batch).logits.float().cpu().numpy()
-        if not np.isfinite(logits).all():
-            raise DivergedError("the model's outputs are not finite")
-        labels = np.asarray(split.labels)
-        scores = evaluate(task.metrics, labels, predictions_from(logits, task.kind))
-        return scores, mean_loss(logits, labels, task.kind)
+                    logits = model(**inputs).logits.float()
+                if not bool(torch.isfinite(logits).all()):
+                    raise DivergedError("the model's outputs are not finite")
+                outcomes.add(rows, logits)
+        return outcomes.scores()
 
     def save_adapter(self, folder: Path) -> None:
         """Write adapter and head in the library's own format."""
@@ -184,14 +181,15 @@ class TrialRun:
         """Leave a batch's gradients at the parameters, and return its loss.
 
         The mean over the batch is the sum of the means over its parts, each weighted by its share
-        of the rows; what a method adds to every loss counts once, because the shares sum to 1.
+        of the labels; what a method adds to every loss counts once, because the shares sum to 1.
         """
         split, total = self._engine.workload.train, 0.0
+        n_learned = split.n_learned(rows)
         for part in self._parts(rows):
             batch = split.batch(part, self._engine.device)
             with self._arithmetic.autocast(), self._prefix.skipped(split, part):
                 loss = self._attachment.model(**batch).loss
-            share = len(part) / len(rows)
+            share = split.n_learned(part) / n_learned
             total += share * float(loss.detach())
             if not math.isfinite(total):
                 raise DivergedError(f"the loss is {total} at step {self._step + 1}")

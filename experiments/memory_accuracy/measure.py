@@ -31,6 +31,7 @@ from autopeft.cost.cost import CostModel
 from autopeft.cost.options import StepOptions
 from autopeft.methods.compose import attach, read_configuration
 from autopeft.methods.method import AttachContext, Attachment
+from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_config, load_model, meta_model, random_model
 from autopeft.models.registry import resolve_model
 from autopeft.models.spec import inspect_model
@@ -62,8 +63,8 @@ def load(name: str, device: torch.device) -> tuple[PreTrainedConfig, PreTrainedM
         config = random_config()
         return config, random_model(config).to(device)
     reference = resolve_model(name)
-    model, _ = load_model(reference, 2, device, pad_token_id=0)
-    return load_config(reference, 2), model
+    model, _ = load_model(reference, TaskHead(), device, pad_token_id=0)
+    return load_config(reference, TaskHead()), model
 
 
 def batches(config: Any, shape: tuple[int, int], device: torch.device) -> Iterator[dict[str, Any]]:

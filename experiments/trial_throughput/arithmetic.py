@@ -53,7 +53,7 @@ def flops_of_training(material: Material, index: int, shapes: Counter[tuple[int,
     lengths tell the others. A batch that is not full has its share of a full one.
     """
     problem = material.problem
-    config = load_config(problem.reference, problem.data.n_labels)
+    config = load_config(problem.reference, problem.data.head)
     configuration, base = material.configurations[index], partial(meta_model, config)
     lengths = sorted({length for _, length in shapes})
     known = sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]})

@@ -64,7 +64,7 @@ def job_of(material: Material) -> Job:
     problem = material.problem
     return Job(
         model=problem.reference.location,
-        n_labels=problem.data.n_labels,
+        n_labels=problem.data.head.n_labels,
         head_modules=problem.spec.head_modules,
         max_length=problem.max_length,
         train=problem.data.train,

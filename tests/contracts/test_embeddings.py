@@ -166,7 +166,7 @@ def test_files_hold_adapter_and_head_alone(method: str, family: str, tmp_path: P
 def test_embeddings_that_several_modules_share_are_refused(method: str, family: str) -> None:
     module = embedding(inspect_model(build(family, "meta")))
     assert len(module.shared_by) == 2
-    with pytest.raises(SpaceError, match="through several modules"):
+    with pytest.raises(SpaceError, match="in several modules"):
         attached(method, family, "meta")
 
 

@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification
 
 from autopeft.api.data_notes import cut_notes
 from autopeft.errors import ModelError
+from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_model, load_tokenizer
 from autopeft.models.registry import resolve_model
 from autopeft.models.weights import check_weights
@@ -194,7 +195,7 @@ def test_a_plan_says_what_becomes_of_length_and_batch(
 def test_weights_that_break_later_are_an_error_of_the_model(model: Path) -> None:
     cut_in_half(model)
     with pytest.raises(ModelError, match="Cannot load the model"):
-        load_model(resolve_model(str(model)), 2, torch.device("cpu"), pad_token_id=0)
+        load_model(resolve_model(str(model)), TaskHead(), torch.device("cpu"), pad_token_id=0)
 
 
 def test_a_hub_models_weights_are_not_looked_for() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autopeft.errors import DataError, UnknownNameError
+from autopeft.models.head import TaskHead
 from autopeft.tasks.data import TaskData, load_data, own_task
 from autopeft.tasks.task import TaskSpec, find_task, read_task, task_names
 
@@ -25,7 +26,7 @@ def sentences(n: int, share: float = 0.5) -> list[dict[str, Any]]:
 
 
 def test_all_shipped_tasks_are_valid() -> None:
-    assert set(task_names()) == GLUE | {"pydoc"}
+    assert set(task_names()) == GLUE | {"pydoc", "e2e_nlg", "gsm8k"}
     for name in task_names():
         task = find_task(name)
         assert task.name == name
@@ -35,7 +36,7 @@ def test_all_shipped_tasks_are_valid() -> None:
 def test_splits_are_read_and_labelled(tmp_path: Path) -> None:
     folder = write(tmp_path / "d", train=sentences(10), validation=sentences(4))
     data = load_data(find_task("sst2"), folder)
-    assert (len(data.train), len(data.validation), data.n_labels) == (10, 4, 2)
+    assert (len(data.train), len(data.validation), data.head.n_labels) == (10, 4, 2)
     assert data.train.texts[0] == ("text 0",)
     assert data.labels == ("negative", "positive")
     assert data.train.labels[0] == 1.0
@@ -75,7 +76,7 @@ def test_thinning_out_keeps_the_label_shares(
 
 
 def own(path: Path) -> TaskData:
-    return load_data(own_task(["review"], "stars", path), path)
+    return load_data(own_task(["review"], path, label_column="stars"), path)
 
 
 def test_own_data_without_a_spec(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_numeric_labels_keep_their_order(tmp_path: Path) -> None:
 def test_regression(tmp_path: Path) -> None:
     rows = [{"sentence1": "a", "sentence2": f"b{i}", "label": i / 2} for i in range(10)]
     data = load_data(find_task("stsb"), write(tmp_path / "d", train=rows))
-    assert data.n_labels == 1
+    assert data.head == TaskHead("regression", 1)
     assert data.train.texts[0][0] == "a"
 
 
@@ -138,7 +139,7 @@ def test_no_data_names_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no train\.jsonl"):
         load_data(find_task("rte"), tmp_path / "empty")
     with pytest.raises(DataError, match="needs data: give --data"):
-        load_data(own_task(["a"], "b", tmp_path / "x.csv"))
+        load_data(own_task(["a"], tmp_path / "x.csv", label_column="b"))
 
 
 def test_unknown_tasks_are_named() -> None:

@@ -43,6 +43,6 @@ def test_names_that_give_the_label_away_are_masked(splits: Splits, name: str) ->
 
 def test_as_a_task() -> None:
     data = load_data(find_task("pydoc"))
-    assert data.n_labels == len(TOPICS)
+    assert data.head.n_labels == len(TOPICS)
     assert len(data.train) == find_task("pydoc").train_rows
     assert len(data.validation) == find_task("pydoc").eval_rows

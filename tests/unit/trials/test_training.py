@@ -13,12 +13,13 @@ from transformers import Trainer, TrainingArguments
 from autopeft.methods.compose import attach, count_parameters, read_configuration
 from autopeft.methods.method import AttachContext
 from autopeft.methods.registry import method_names
+from autopeft.tasks.task import TaskSpec
 from autopeft.trials.batches import epoch_batches
 from autopeft.trials.engine import Engine
 from autopeft.trials.training import DivergedError, TrialRun
 from autopeft.trials.trial import RungReport, TrialSpec
 from tests.tiny import save_tiny
-from tests.workload import tiny_engine, trial
+from tests.workload import WRITING, tiny_engine, trial
 
 
 @pytest.fixture(scope="module")
@@ -201,13 +202,20 @@ class _Recorded(Trainer):
 
 
 @pytest.mark.parametrize(
-    ("family", "layers"), [("bert", "all"), ("llama", "all"), ("t5", "all"), ("llama", "last:1")]
+    ("family", "task", "layers"),
+    [
+        *(("bert", None, "all"), ("llama", None, "all"), ("t5", None, "all")),
+        *(("llama", None, "last:1"), ("llama", WRITING, "last:1")),
+        *(("llama", WRITING, "all"), ("gpt2", WRITING, "all"), ("t5", WRITING, "all")),
+    ],
+    ids=lambda value: getattr(value, "name", value),
 )
 def test_losses_are_those_of_the_hugging_face_trainer(
-    family: str, layers: str, tiny_data: Path, tmp_path: Path
+    family: str, task: TaskSpec | None, layers: str, tiny_data: Path, tmp_path: Path
 ) -> None:
     """Same configuration, seed, batches and schedule: the same loss at every step."""
-    engine = tiny_engine(save_tiny(family, tmp_path / "model"), tiny_data)
+    model = save_tiny(family, tmp_path / "model", task.kind if task else "classification")
+    engine = tiny_engine(model, tiny_data, task=task)
     training = {"learning_rate": 5e-3, "weight_decay": 0.0}
     spec = trial(engine, layers=layers, training=training)
     ours = TrialRun(engine, spec)
