@@ -13,7 +13,6 @@ from autopeft.trials.engine import Engine, Workload
 from autopeft.trials.trial import TrialSpec
 from tests.tiny import data_of
 
-
 #: The tiny data the other way round: a sentence for a label.
 WRITING = TaskSpec(
     schema_version=1,
