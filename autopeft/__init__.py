@@ -19,9 +19,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from autopeft.api.result import SearchResult
+    from autopeft.study.strategies.sampler import AutoPeftSampler
 
 __version__ = metadata.version("autopeft")
-__all__ = ["__version__", "load_adapter", "open_study", "search"]
+__all__ = ["AutoPeftSampler", "__version__", "load_adapter", "open_study", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AutoPeftSampler":  # torch, BoTorch and Optuna are loaded when it is asked for
+        from autopeft.study.strategies.sampler import AutoPeftSampler
+
+        return AutoPeftSampler
+    raise AttributeError(f"module 'autopeft' has no attribute '{name}'")
 
 
 def search(*, study: str | PathLike[str] | None = None, **settings: Any) -> "SearchResult":

@@ -22,9 +22,9 @@ def fit_quality(X: Tensor, y: Tensor) -> SingleTaskGP:
 
     Args:
         X: Features, shape (n, d), in [0, 1].
-        y: Qualities, shape (n, 1).
+        y: Qualities, shape (n, k).
     """
-    model = SingleTaskGP(X, y, outcome_transform=Standardize(m=1))
+    model = SingleTaskGP(X, y, outcome_transform=Standardize(m=y.shape[-1]))
     fit_gpytorch_mll(
         ExactMarginalLogLikelihood(model.likelihood, model),
         optimizer_kwargs={"options": {"maxiter": MAX_ITERATIONS}},
@@ -47,8 +47,8 @@ class QualityWithCosts(Model):
 
     @property
     def num_outputs(self) -> int:
-        """Quality and the costs."""
-        return 1 + self._n_costs
+        """What the Gaussian process gives, and the costs."""
+        return int(self.quality.num_outputs) + self._n_costs
 
     @property
     def batch_shape(self) -> torch.Size:
