@@ -20,6 +20,8 @@ from autopeft.study.strategies.goal import Constraints, Goal, KnownObjective
 POINT = "autopeft:point"
 #: Points of the start that are looked at for one that is new and keeps the constraints.
 LOOKS = 4096
+#: How often a point is looked for if other processes are faster.
+ATTEMPTS = 3
 
 
 class AutoPeftSampler(BaseSampler):
@@ -100,8 +102,12 @@ class AutoPeftSampler(BaseSampler):
         self._check(len(study.directions))
         if not space:
             return {}
-        trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        point = self._point(study, trial.number, trials, space)
+        point = self._point(study, trial.number, self._others(study, trial), space)
+        for _ in range(ATTEMPTS):  # another process may have taken it in the meantime
+            others = self._others(study, trial)
+            if point not in (_planned(t, space) for t in others if _is_running(t)):
+                break
+            point = self._point(study, trial.number, others, space)
         # So that other processes see it before the trial has asked for all of it.
         study._storage.set_trial_system_attr(trial._trial_id, POINT, json.dumps(point))  # noqa: SLF001 - as Optuna's own samplers do
         return point
@@ -117,6 +123,10 @@ class AutoPeftSampler(BaseSampler):
         seed = self._generator(trial.number, zlib.crc32(param_name.encode())).integers(2**31)
         random = RandomSampler(seed=int(seed))
         return random.sample_independent(study, trial, param_name, param_distribution)
+
+    @staticmethod
+    def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+        return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
 
     def _check(self, n_objectives: int) -> None:
         for number in self._known:
@@ -140,7 +150,7 @@ class AutoPeftSampler(BaseSampler):
     ) -> dict[str, Any]:
         measured = [t for t in trials if t.state == TrialState.COMPLETE and _fits(t.params, space)]
         points = [_within(t.params, space) for t in measured]
-        pending = [p for t in trials if t.state == TrialState.RUNNING if (p := _planned(t, space))]
+        pending = [p for t in trials if _is_running(t) if (p := _planned(t, space))]
         columns = Columns(space, points)
         tried = {columns.key(point) for point in (*points, *pending)}
         goal = Goal(columns, study.directions, self._known, self._constraints)
@@ -177,6 +187,10 @@ def _seen_alike(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
                 if found.setdefault(name, domain) != domain:
                     changed.add(name)
     return {name: domain for name, domain in found.items() if name not in changed}
+
+
+def _is_running(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.RUNNING
 
 
 def _within(params: Params, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
