@@ -34,6 +34,11 @@ class Objective:
         """Whether the value is computed before the trial."""
         return self.name != "quality"
 
+    @property
+    def slow(self) -> bool:
+        """Whether the value of a point takes a pass over the model."""
+        return self.name == "memory"
+
     def cost(self, cost: Cost) -> float:
         """Return the value of a known objective."""
         return float(cost.adapter_params if self.name == "params" else cost.peak_memory_bytes)

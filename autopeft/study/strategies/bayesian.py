@@ -21,6 +21,7 @@ from autopeft.space.hyperparameter import Assignment
 from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
 from autopeft.study.strategies.features import Features
+from autopeft.study.strategies.known import KnownCosts, KnownValues
 from autopeft.study.strategies.start import lora_ladder, method_defaults
 from autopeft.study.strategies.surrogate import QualityWithCosts, fit_quality
 from autopeft.study.strategy import Candidate
@@ -38,9 +39,12 @@ LOCAL_STARTS = 4
 LOCAL_ROUNDS = 3
 MC_SAMPLES = 64
 CHUNK = 64
+#: Points that are looked at exactly where their known objectives take long.
+FINALISTS = 12
 
-#: Natural values of the known objectives of a point, in the order of the objectives.
-KnownValues = Callable[[Assignment], list[float]]
+
+#: Expected gains of points, given their known objectives.
+Score = Callable[[list[Assignment], list[list[float]]], Tensor]
 
 
 class BayesianStrategy:
@@ -76,11 +80,11 @@ class BayesianStrategy:
         self._space = space
         self._objectives = tuple(objectives)
         self._reference = reference
-        self._known_values = known_values
         self._seed = seed
         self._n_initial = n_initial
         self._pool = pool
         self._features = Features(space)
+        self._known = KnownCosts(space, self._objectives, known_values, self._features)
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
         """Return the candidate for trial `number`, or `None` if all points were tried."""
@@ -115,7 +119,7 @@ class BayesianStrategy:
 
     def _acquisition(
         self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord]
-    ) -> Callable[[list[Assignment]], Tensor]:
+    ) -> Score:
         X = self._recorded(measured)
         model = QualityWithCosts(self._fit(X, measured), len(self._objectives) - 1)
         pending = [r for r in records if r.result is None]
@@ -131,8 +135,8 @@ class BayesianStrategy:
             cache_root=False,
         )
 
-        def score(points: list[Assignment]) -> Tensor:
-            inputs = self._inputs(points, [self._known_values(point) for point in points])
+        def score(points: list[Assignment], known: list[list[float]]) -> Tensor:
+            inputs = self._inputs(points, known)
             rows = self._at_full_fidelity(inputs).unsqueeze(1)
             with torch.no_grad():
                 return torch.cat([acquisition(chunk) for chunk in rows.split(CHUNK)])
@@ -158,7 +162,7 @@ class BayesianStrategy:
 
     def _maximise(
         self,
-        score: Callable[[list[Assignment]], Tensor],
+        score: Score,
         records: Sequence[TrialRecord],
         tried: set[str],
         rng: np.random.Generator,
@@ -173,20 +177,28 @@ class BayesianStrategy:
         pool = self._untried(pool, tried)
         if not pool:
             return None
-        values = score(pool)
-        best = [(float(values[i]), pool[int(i)]) for i in values.argsort(descending=True)]
-        best = best[:LOCAL_STARTS]
+        best = self._ranked(score, pool, records)[:LOCAL_STARTS]
         for _ in range(LOCAL_ROUNDS):
             around = [n for _, point in best for n in self._space.neighbours(point, rng)]
             around = self._untried(around, tried)
             if not around:
                 break
-            found = zip(score(around).tolist(), around, strict=True)
+            found = self._ranked(score, around, records)
             ranked = sorted([*best, *found], key=lambda item: -item[0])
             if ranked[0][0] <= best[0][0]:
                 break
             best = ranked[:LOCAL_STARTS]
         return next((point for _, point in best if self._space.trained(point)), None)
+
+    def _ranked(
+        self, score: Score, points: list[Assignment], records: Sequence[TrialRecord]
+    ) -> list[tuple[float, Assignment]]:
+        """Return the best points first, with their scores: all, or the finalists of a glance."""
+        if self._known.slow:
+            glance = score(points, self._known.guessed(points, records))
+            points = [points[int(i)] for i in glance.argsort(descending=True)[:FINALISTS]]
+        values = score(points, [self._known.exact(point) for point in points]).tolist()
+        return sorted(zip(values, points, strict=True), key=lambda item: -item[0])
 
     def _untried(self, points: Sequence[Assignment], tried: set[str]) -> list[Assignment]:
         by_digest = {self._space.configuration(p).digest: p for p in points}

@@ -107,7 +107,8 @@ class Gain:
             fixed: Columns that stay as they are.
         """
         start = torch.from_numpy(row)[None, None]
-        with _quiet():
+        # BoTorch insists on telling of searches along a line that end early; the point is good.
+        with warnings.catch_warnings(record=True):
             best, _ = gen_candidates_scipy(
                 start,
                 self._function,
