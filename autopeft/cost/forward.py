@@ -123,7 +123,7 @@ def forward(model: nn.Module, batch_size: int, seq_length: int) -> Output:
     base = unwrapped(model)
     if output_of(base) != "labels":
         # The text to write is as long as what is read, and of words: mBART looks for the last one.
-        word = 1 if config.pad_token_id == 0 else 0
+        word = 1 if getattr(config, "pad_token_id", None) == 0 else 0
         output = model(**inputs, labels=torch.full_like(inputs["input_ids"], word))
         return Output(output.loss, output.logits)
     if getattr(config, "is_encoder_decoder", False):
