@@ -166,6 +166,25 @@ def test_estimate(
     assert outcome.out == ""
 
 
+WRITERS: dict[str, tuple[list[object], str]] = {
+    "an encoder": ([], "bert models do not write text: choose a decoder"),
+    "classes": (["--num-labels", 3], "has no classes: leave --num-labels out"),
+}
+
+
+@pytest.mark.parametrize("what", [["--config", "preset:mam"], ["--space", "lora"]], ids=str)
+@pytest.mark.parametrize("name", WRITERS)
+def test_estimate_of_what_does_not_write_text(
+    name: str, what: list[object], tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, message = WRITERS[name]
+    asked = ["--model", tiny_model, *what, "--language-modeling", *options]
+    outcome = run(capsys, "estimate", *asked)
+    assert outcome.code == 2
+    one_sentence(outcome.err, message)
+    assert outcome.out == ""
+
+
 def test_a_second_search_of_the_same_study(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_settings: dict[str, Any]
 ) -> None:
