@@ -132,3 +132,16 @@ def test_the_loss_of_many_words_by_hand(family: str, dtype: Dtype, n_bytes: int)
     by_hand = 3 * n_bytes * ROWS * TOKENS * config.vocab_size
     assert 0 <= memory.loss - by_hand <= 8 * (ROWS * (TOKENS + 1) + 1)  # labels, moved by one
     assert memory.loss > memory.total / 2
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_nothing_attached_takes_less_than_whatever_is(family: str) -> None:
+    """Nothing trains, not even a head: a reference for what memory a search could save."""
+    base = build(family, "meta", WRITING)
+    nothing = step_cost(base.train(), 1, TOKENS)
+    assert (nothing.memory.gradients, nothing.memory.optimizer) == (0, 0)
+    for method in ("ia3", "prompt_tuning"):
+        attached, _ = pair(method, family)
+        other = step_cost(attached, 1, TOKENS)
+        assert nothing.memory.total < other.memory.total
+        assert nothing.flops < other.flops
