@@ -52,11 +52,11 @@ WAYS: dict[str, dict[str, Any] | str] = {
 COMPOSITES = ("mam", "unipelt", "prompts")
 CASES = [
     *(pytest.param(name, "llama", id=name) for name in method_names() if name not in MIXES),
-    *(pytest.param(f"way:{n}", f, id=f"{n}-{f}") for n in WAYS for f in ("gpt2", "opt", "t5")),
+    *(pytest.param(f"way:{n}", f, id=f"{n}-{f}") for n in WAYS for f in ("gpt2", "t5")),
     *(
         pytest.param(f"way:{n}", f, id=f"{n}-{f}")
         for n in COMPOSITES
-        for f in ("llama", "gemma3_text", "bart")
+        for f in ("llama", "opt", "gemma3_text", "bart")
     ),
 ]
 
@@ -99,7 +99,7 @@ def train(attachment: Attachment, spec: ModelSpec) -> None:
 
 
 def move(attachment: Attachment) -> None:
-    """Give all that trains values that show in every output."""
+    """Give all that trains values of its own, so that nothing is right because it is small."""
     torch.manual_seed(6)
     with torch.no_grad():
         for name, parameter in attachment.trainable():
@@ -151,6 +151,20 @@ def is_tied(model: PreTrainedModel) -> bool:
     return model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
+def check_that_tokens_follow_from_earlier_ones(model: nn.Module, spec: ModelSpec) -> None:
+    """Neither from later ones, nor from filling, nor from other rows."""
+    plain = of_text(model, spec)
+    for place in (1, 5):
+        changed = IDS.clone()
+        changed[:, place] = 3 + (changed[:, place] + 7) % 90
+        found = of_text(model, spec, changed)
+        assert torch.allclose(found[:, :place], plain[:, :place], atol=1e-5)
+        assert not torch.allclose(found[:, place:], plain[:, place:], atol=1e-3)
+    filled = logits(model, spec, pad(IDS, (0, 3)), pad(torch.ones_like(IDS), (0, 3)))
+    assert torch.allclose(filled[:, : IDS.shape[1]], plain, atol=1e-5)
+    assert torch.allclose(of_text(model, spec, IDS[:1, :5]), plain[:1, :5], atol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "family"), CASES)
 def test_the_adapter_trains_and_nothing_else(name: str, family: str) -> None:
     bare = build(family, kind=KIND)
@@ -162,9 +176,11 @@ def test_the_adapter_trains_and_nothing_else(name: str, family: str) -> None:
     base = of_text(bare, spec)
     if all(get_method(c.method).info.starts_at_base for c in configuration.components):
         assert torch.allclose(of_text(attachment.model, spec), base, atol=1e-5)
+    move(attachment)
     train(attachment, spec)
-    assert not torch.allclose(of_text(attachment.model, spec), base, atol=1e-4)
+    assert not torch.allclose(of_text(attachment.model, spec), base, atol=1e-3)
     assert not [n for n, p in attachment.trainable() if p.grad is None]
+    check_that_tokens_follow_from_earlier_ones(attachment.model, spec)
     restored = attachment.detach()
     after = state(restored)
     assert list(after) == list(before)
@@ -197,24 +213,6 @@ def test_what_is_loaded_writes_what_was_trained(name: str, family: str, tmp_path
     if len(methods) == 1 and get_method(methods[0]).info.mergeable and methods != ["bitfit"]:
         loaded.merge_adapter()
         assert torch.allclose(of_text(loaded, spec), trained, atol=1e-4)
-
-
-@pytest.mark.parametrize(("name", "family"), CASES)
-def test_a_tokens_output_follows_from_the_tokens_before_it(name: str, family: str) -> None:
-    """Neither from later ones, nor from filling, nor from other rows."""
-    attachment, spec, _ = attached(name, family)
-    move(attachment)
-    model = attachment.model
-    plain = of_text(model, spec)
-    for place in (1, 5):
-        changed = IDS.clone()
-        changed[:, place] = 3 + (changed[:, place] + 7) % 90
-        found = of_text(model, spec, changed)
-        assert torch.allclose(found[:, :place], plain[:, :place], atol=1e-5)
-        assert not torch.allclose(found[:, place:], plain[:, place:], atol=1e-3)
-    filled = logits(model, spec, pad(IDS, (0, 3)), pad(torch.ones_like(IDS), (0, 3)))
-    assert torch.allclose(filled[:, : IDS.shape[1]], plain, atol=1e-5)
-    assert torch.allclose(of_text(model, spec, IDS[:1, :5]), plain[:1, :5], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mam", "unipelt", "prompts", "adaption_prompt"])
