@@ -29,7 +29,7 @@ def configs(family: str) -> list[PeftConfig]:
     ]
 
 
-@pytest.mark.filterwarnings("ignore:Model with `tie_word_embeddings=True`")  # T5's head
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")  # T5's head
 @pytest.mark.parametrize("number", range(4), ids=["lora", "lora and head", "ia3", "prompt"])
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_trains_what_it_trains_in_peft(number: int, family: str, tmp_path: Path) -> None:
