@@ -125,26 +125,35 @@ def of_text(model: nn.Module, spec: ModelSpec, ids: torch.Tensor = IDS) -> torch
     return logits(model, spec, ids, torch.ones_like(ids))
 
 
-def step_by_step(model: nn.Module, spec: ModelSpec) -> torch.Tensor:
-    """Return the likeliest tokens, one after the other, with everything computed each time."""
+Written = tuple[torch.Tensor, torch.Tensor]
+
+
+def step_by_step(model: nn.Module, spec: ModelSpec) -> Written:
+    """Return the likeliest tokens and what they were chosen by; all is computed for each."""
     text = torch.full((4, 1), 2) if spec.output == "target_tokens" else IDS
+    found = []
     for _ in range(N_NEW):
-        text = torch.cat([text, of_text(model, spec, text)[:, -1:].argmax(dim=-1)], dim=1)
-    return text
+        found.append(of_text(model, spec, text)[:, -1:])
+        text = torch.cat([text, found[-1].argmax(dim=-1)], dim=1)
+    return text[:, -N_NEW:], torch.cat(found, dim=1)
 
 
-def generated(model: Any, ids: torch.Tensor = IDS, mask: torch.Tensor | None = None) -> Any:
+def generated(model: Any, ids: torch.Tensor = IDS, mask: torch.Tensor | None = None) -> Written:
+    """Return the same as `generate` does it."""
     settings = model.generation_config
     settings.eos_token_id = settings.forced_eos_token_id = None  # all rows have one length
     assert settings.use_cache
-    return model.eval().generate(
+    output = model.eval().generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids) if mask is None else mask,
         max_new_tokens=N_NEW,
         do_sample=False,
         pad_token_id=0,
         decoder_start_token_id=2,
+        return_dict_in_generate=True,
+        output_logits=True,
     )
+    return output.sequences[:, -N_NEW:], torch.stack(output.logits, dim=1)
 
 
 def is_tied(model: PreTrainedModel) -> bool:
@@ -196,7 +205,7 @@ def test_what_is_loaded_writes_what_was_trained(name: str, family: str, tmp_path
     move(attachment)
     train(attachment, spec)
     trained = of_text(attachment.model, spec)
-    expected = step_by_step(attachment.model, spec)
+    tokens, chosen_by = step_by_step(attachment.model, spec)
     attachment.save(tmp_path)
     fresh, methods = build(family, kind=KIND), [c.method for c in configuration.components]
     if methods == ["full"]:
@@ -208,7 +217,9 @@ def test_what_is_loaded_writes_what_was_trained(name: str, family: str, tmp_path
     else:
         loaded = load_adapter(fresh, tmp_path)
     assert torch.allclose(of_text(loaded, spec), trained, atol=1e-5)
-    assert torch.equal(generated(loaded), expected)
+    written, found = generated(loaded)
+    assert torch.equal(written, tokens)
+    assert torch.allclose(found, chosen_by, atol=1e-5)
     # Llama's linear modules have no bias that BitFit's could be merged into.
     if len(methods) == 1 and get_method(methods[0]).info.mergeable and methods != ["bitfit"]:
         loaded.merge_adapter()
@@ -223,10 +234,10 @@ def test_rows_filled_on_the_left_write_what_they_write_alone(name: str, family: 
     move(attachment)
     short, long = IDS[:1, :5], IDS[1:2]
     mask = torch.cat([pad(torch.ones_like(short), (4, 0)), torch.ones_like(long)])
-    together = generated(attachment.model, torch.cat([pad(short, (4, 0)), long]), mask)
+    _, together = generated(attachment.model, torch.cat([pad(short, (4, 0)), long]), mask)
     for row, ids in enumerate((short, long)):
-        alone = generated(attachment.model, ids)
-        assert torch.equal(together[row, -N_NEW:], alone[0, -N_NEW:])
+        _, alone = generated(attachment.model, ids)
+        assert torch.allclose(together[row], alone[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3_text"])
