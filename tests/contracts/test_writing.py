@@ -125,10 +125,7 @@ def of_text(model: nn.Module, spec: ModelSpec, ids: torch.Tensor = IDS) -> torch
     return logits(model, spec, ids, torch.ones_like(ids))
 
 
-Written = tuple[torch.Tensor, torch.Tensor]
-
-
-def step_by_step(model: nn.Module, spec: ModelSpec) -> Written:
+def step_by_step(model: nn.Module, spec: ModelSpec) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the likeliest tokens and what they were chosen by; all is computed for each."""
     text = torch.full((4, 1), 2) if spec.output == "target_tokens" else IDS
     found = []
@@ -138,7 +135,9 @@ def step_by_step(model: nn.Module, spec: ModelSpec) -> Written:
     return text[:, -N_NEW:], torch.cat(found, dim=1)
 
 
-def generated(model: Any, ids: torch.Tensor = IDS, mask: torch.Tensor | None = None) -> Written:
+def generated(
+    model: Any, ids: torch.Tensor = IDS, mask: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the same as `generate` does it."""
     settings = model.generation_config
     settings.eos_token_id = settings.forced_eos_token_id = None  # all rows have one length
