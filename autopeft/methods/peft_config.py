@@ -32,7 +32,7 @@ def is_peft_config(path: Path) -> bool:
 
 
 def attach_peft_config(model: PreTrainedModel, path: Path, spec: ModelSpec) -> PeftModel:
-    """Attach an adapter as its config says, and train a new head of this model beside it.
+    """Attach an adapter as its config says, and train the head of this model beside it.
 
     Args:
         model: A model with a task head on `meta`, frozen.
@@ -50,8 +50,7 @@ def attach_peft_config(model: PreTrainedModel, path: Path, spec: ModelSpec) -> P
         config: Any = PeftConfig.from_peft_type(**written)  # type: ignore[no-untyped-call]  # peft's
         # The adapter may be of another task: here it trains beside the head that the model has.
         config.task_type = task_type(spec)
-        # A model that writes text has the modules that the adapter may train whole.
-        if hasattr(config, "modules_to_save") and spec.output == "labels":
+        if hasattr(config, "modules_to_save") and spec.head_modules:
             config.modules_to_save = list(spec.head_modules)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the head is named twice on purpose
