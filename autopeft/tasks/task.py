@@ -95,12 +95,16 @@ class TaskSpec(BaseModel):
                 raise ValueError(f"the prompt names '{column}', which is not in text_columns")
         return self
 
+    @property
+    def prompt_template(self) -> str:
+        """The prompt, with `{column}` where a text column goes, also where none is named."""
+        if self.prompt is not None:
+            return self.prompt
+        return "".join(f"{{{column}}}\n" for column in self.text_columns)
+
     def prompt_of(self, row: Mapping[str, Any]) -> str:
         """Return what comes before the text to write in a row."""
-        template = self.prompt
-        if template is None:
-            template = "".join(f"{{{column}}}\n" for column in self.text_columns)
-        return _COLUMN.sub(lambda match: str(row[match[1]]), template)
+        return _COLUMN.sub(lambda match: str(row[match[1]]), self.prompt_template)
 
     @property
     def quality(self) -> str:

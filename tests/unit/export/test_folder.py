@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from autopeft.errors import StudyError
-from autopeft.export.folder import ExportFacts, export_trial
+from autopeft.export.facts import ExportFacts
+from autopeft.export.folder import export_trial
 from autopeft.models.registry import ModelReference
 from autopeft.trials.trial import TrialResult, TrialStatus
 from tests.records import record
@@ -21,6 +22,7 @@ FACTS = ExportFacts(
     max_length=64,
     n_layers=2,
     n_texts=2,
+    writing=None,
     origin="rte",
     fingerprint="0123456789abcdef",
     train_rows=10,
