@@ -169,7 +169,7 @@ def test_a_model_that_writes_gives_its_quality_again(
         configuration=str(tmp_path / "c.yaml"),
         strategy="random",
         trials=1,
-        epochs=8.0,
+        epochs=12.0,
         fidelity="none",
         precision="float32",
     )
