@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from autopeft.api.data_notes import cut_notes
 from autopeft.errors import ModelError
 from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_model, load_tokenizer
 from autopeft.models.registry import resolve_model
-from autopeft.models.weights import check_weights
+from autopeft.models.weights import check_weights, check_writing_head
 from autopeft.tasks.data import load_data
 from autopeft.tasks.task import find_task
 from autopeft.trials.engine import Engine, Workload
@@ -196,6 +196,25 @@ def test_weights_that_break_later_are_an_error_of_the_model(model: Path) -> None
     cut_in_half(model)
     with pytest.raises(ModelError, match="Cannot load the model"):
         load_model(resolve_model(str(model)), TaskHead(), torch.device("cpu"), pad_token_id=0)
+
+
+def test_nothing_is_written_for_a_decoder_without_the_head_that_writes(
+    tmp_path: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = save_tiny("llama", tmp_path / "whole", "language_modeling")
+    check_writing_head(resolve_model(str(whole)))
+    model = shutil.copytree(whole, tmp_path / "model")
+    AutoModelForCausalLM.from_pretrained(whole).base_model.save_pretrained(model)
+    columns = ["--text-column", "label", "--completion-column", "sentence"]
+    outcome = run(capsys, "search", "--model", model, "--data", tiny_data, *columns)
+    assert outcome.code == 2
+    one_sentence(outcome.err, "cannot write text: lm_head would be random")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "whole"]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5", "bart", "gpt_neox", "opt"])
+def test_heads_that_write_are_found(family: str, tmp_path: Path) -> None:
+    check_writing_head(resolve_model(str(save_tiny(family, tmp_path, "language_modeling"))))
 
 
 def test_a_hub_models_weights_are_not_looked_for() -> None:
