@@ -161,7 +161,7 @@ def test_a_model_that_writes_gives_its_quality_again(
     training = "training: {learning_rate: 0.03, batch_size: 8}"
     (tmp_path / "c.yaml").write_text(f"{{{FORMATS[format_]}, {training}}}")
     result = autopeft.search(
-        study=tmp_path / "studies" / "s",
+        study=writing / "studies" / f"{family}-{format_}",  # one database of runs for all
         model=str(save_tiny(family, tmp_path / "model", "language_modeling")),
         data=writing,
         text_columns=("question",),

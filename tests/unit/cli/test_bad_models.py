@@ -22,6 +22,7 @@ from autopeft.trials.engine import Engine, Workload
 from tests.command import as_options, run
 from tests.tiny import save_tiny
 from tests.unit.cli.test_bad_input import one_sentence
+from tests.workload import WRITING
 
 WEIGHTS = "model.safetensors"
 Breaks = Callable[[Path], object]
@@ -178,6 +179,26 @@ def test_how_many_rows_are_cut(max_length: int, tiny_model: Path, tiny_data: Pat
     else:
         [note] = notes
         assert note.startswith(f"{longer[0]} of 96 training rows and {longer[1]} of 48 validation")
+
+
+@pytest.mark.parametrize("max_length", [4, 6, 11, 64])
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_how_many_rows_of_text_to_write_are_cut(
+    family: str, max_length: int, tmp_path: Path, tiny_data: Path
+) -> None:
+    """A decoder has prompt and text in one row, an encoder's decoder has a row of its own."""
+    reference = resolve_model(str(save_tiny(family, tmp_path, "language_modeling")))
+    data = load_data(WRITING, tiny_data)
+    notes = cut_notes(reference, data, max_length)
+    workload = Workload.prepare(reference, data, max_length)
+    assert cut_notes(reference, data, max_length, workload) == notes
+    words = 1 if family == "llama" else 0  # the label
+    longer = [
+        sum(words + len(text.split()) + 2 > max_length for text in split.completions)
+        for split in (data.train, data.validation)
+    ]
+    start = f"{longer[0]} of 96 training rows and {longer[1]} of 48 validation"
+    assert [note[: len(start)] for note in notes] == ([start] if any(longer) else [])
 
 
 def test_a_plan_says_what_becomes_of_length_and_batch(
