@@ -90,6 +90,8 @@ class TaskSpec(BaseModel):
                 raise ValueError("text_columns must name one column, or two for pairs")
             if self.prompt is not None:
                 raise ValueError("a prompt is for language_modeling alone")
+        elif marked := [c for c in self.text_columns if set(c) & set("{}")]:
+            raise ValueError(f"the column '{marked[0]}' has braces, which a prompt cannot name")
         for column in _COLUMN.findall(self.prompt or ""):
             if column not in self.text_columns:
                 raise ValueError(f"the prompt names '{column}', which is not in text_columns")

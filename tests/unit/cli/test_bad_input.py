@@ -93,6 +93,17 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         written("question,answer\n" + "a,b\n" * 9),
         "bert models do not write text: choose a decoder",
     ),
+    "a column that a prompt cannot name": (
+        given("--data", "x", "--text-column", "a{b}", "--completion-column", "c"),
+        "with braces cannot stand in a prompt: rename it",
+    ),
+    "a column that a task's prompt cannot name": (
+        task(
+            "{schema_version: 1, name: x, kind: language_modeling, text_columns: ['a{b}'],"
+            " metrics: [token_accuracy]}"
+        ),
+        "the column 'a{b}' has braces",
+    ),
     "prompt of an unknown column": (
         task(
             "{schema_version: 1, name: x, kind: language_modeling, text_columns: [question],"
