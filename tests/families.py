@@ -123,3 +123,10 @@ STRUCTURE: dict[str, Config] = {
         n_embd=32, n_layer=2, n_head=4, vocab_size=17, n_positions=16, num_labels=N_LABELS
     ),
 }
+
+#: Families without an encoder.
+DECODERS = (
+    *("bloom", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_bigcode", "gpt_neo"),
+    *("gpt_neox", "gptj", "llama", "mistral", "opt", "phi", "phi3", "qwen2", "qwen3", "smollm3"),
+    "starcoder2",
+)

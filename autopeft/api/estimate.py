@@ -10,6 +10,7 @@ from autopeft.api.catalogue import configuration_of
 from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import largest_batch, of_configuration, of_peft_config
+from autopeft.errors import RequestError
 from autopeft.methods.peft_config import is_peft_config
 from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_config, meta_model
@@ -51,10 +52,18 @@ class BareModel:
         }
 
 
-def task_head(n_labels: int, *, language_modeling: bool) -> TaskHead:
-    """Return the head of a task with so many labels, or of one that writes text."""
+def task_head(n_labels: int | None, *, language_modeling: bool) -> TaskHead:
+    """Return the head of a task with so many labels, 2 if nothing is said, or one that writes text.
+
+    Raises:
+        RequestError: If labels are named and text is to be written.
+    """
+    if language_modeling and n_labels is not None:
+        raise RequestError("A model that writes text has no classes: leave --num-labels out.")
     if language_modeling:
         return TaskHead("language_modeling")
+    if n_labels is None:
+        return TaskHead()
     return TaskHead("regression" if n_labels == 1 else "classification", n_labels)
 
 
@@ -75,7 +84,7 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     model: str,
     file: Path,
     *,
-    n_labels: int = 2,
+    n_labels: int | None = None,
     language_modeling: bool = False,
     seq_length: int = 128,
     batch_size: int | None = None,
@@ -88,8 +97,9 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         model: Name of the model, or its `config.json`; no weights are read.
         file: Configuration in YAML or JSON, `preset:NAME`, or peft's `adapter_config.json` or a
             folder that holds one.
-        n_labels: Number of classes of the head; 1 means regression.
-        language_modeling: Whether the model writes text with the head that it has, instead.
+        n_labels: Number of classes of the head, where nothing is said 2; 1 means regression.
+        language_modeling: Whether the model writes text with the head that it has, instead; the
+            text of an encoder-decoder is as long as what it reads.
         seq_length: Longest input in tokens; a model of images has its own size.
         batch_size: Examples a step; `None` takes the configuration's, or 16.
         device_memory: Such as `24GiB` or `24GB`; the result then says whether it suffices, and

@@ -60,6 +60,7 @@ def manifest(problem: Problem, study_id: str, reference: ReferencePoint) -> dict
             "metric": data.task.quality,
             "labels": list(data.labels),
             "n_texts": len(data.task.text_columns),
+            "writing": _writing(problem),
             "origin": data.origin,
             "fingerprint": data.fingerprint,
             "train_rows": len(data.train),
@@ -72,4 +73,16 @@ def manifest(problem: Problem, study_id: str, reference: ReferencePoint) -> dict
         "max_memory_bytes": problem.space.memory and problem.space.memory.limit,
         "objectives": [o.name for o in problem.objectives],
         "reference": reference.to_dict(),
+    }
+
+
+def _writing(problem: Problem) -> dict[str, Any] | None:
+    """Return how the model is asked to write; `None` for a task that is not of writing."""
+    task = problem.data.task
+    if task.kind != "language_modeling":
+        return None
+    return {
+        "output": problem.spec.output,
+        "text_columns": list(task.text_columns),
+        "prompt": task.prompt_template,
     }

@@ -104,6 +104,8 @@ class SearchRequest(BaseModel):
                 "--text-column goes with --label-column, or with --completion-column where a text "
                 "is to be written"
             )
+        if self.completion_column and set("".join(self.text_columns)) & set("{}"):
+            raise ValueError("a --text-column with braces cannot stand in a prompt: rename it")
         if self.describes_data and self.data is None:
             raise ValueError("the named columns are those of --data, which is missing")
         if self.label_column and len(self.text_columns) > 2:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.errors import RequestError, StudyError, UnknownNameError
-from autopeft.export.folder import ExportFacts, export_trial
+from autopeft.export.facts import ExportFacts, Writing
+from autopeft.export.folder import export_trial
 from autopeft.models.registry import ModelReference
 from autopeft.report.markdown import front_table
 from autopeft.report.summary import Summary
@@ -134,6 +135,7 @@ class SearchResult:
             max_length=task["max_length"],
             n_layers=model["n_layers"],
             n_texts=task["n_texts"],
+            writing=_writing(task),
             origin=task["origin"],
             fingerprint=task["fingerprint"],
             train_rows=task["train_rows"],
@@ -167,6 +169,14 @@ def _summary(folder: StudyFolder, manifest: dict[str, Any]) -> Summary:
         )
     except KeyError as error:
         raise StudyError(f"'{folder.path}' is incomplete: {error} is missing.") from error
+
+
+def _writing(task: dict[str, Any]) -> Writing | None:
+    writing = task.get("writing")  # studies were made before there were tasks of writing
+    if writing is None:
+        return None
+    columns = tuple(writing["text_columns"])
+    return Writing(output=writing["output"], text_columns=columns, prompt=writing["prompt"])
 
 
 def _number(record: TrialRecord | None) -> int | None:

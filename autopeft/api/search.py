@@ -14,7 +14,7 @@ from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, storage_url
 from autopeft.api.wiring import build_runner, build_strategy, build_tracker
 from autopeft.errors import RequestError, StudyError
-from autopeft.models.weights import check_weights
+from autopeft.models.weights import check_weights, check_writing_head
 from autopeft.report.files import write_report
 from autopeft.report.tracking import MlflowTracker
 from autopeft.study.objective import ReferencePoint
@@ -108,8 +108,10 @@ class _Search:
 
 def _workload(problem: Problem) -> tuple[Problem, Workload]:
     """Return the workload, and the problem with what its lengths tell the user."""
-    check_weights(problem.reference)
     request = problem.request
+    check_weights(problem.reference)
+    if problem.data.head.writes_text:
+        check_writing_head(problem.reference, trust_remote_code=request.trust_remote_code)
     parts = (problem.reference, problem.data, problem.max_length)
     workload = Workload.prepare(
         *parts,

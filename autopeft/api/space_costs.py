@@ -46,7 +46,7 @@ def space_costs(  # noqa: PLR0913 - each is an option
     space: str,
     *,
     budget: str | None = None,
-    n_labels: int = 2,
+    n_labels: int | None = None,
     language_modeling: bool = False,
     seq_length: int = 128,
     batch_size: int | None = None,
@@ -63,8 +63,9 @@ def space_costs(  # noqa: PLR0913 - each is an option
         model: Name of the model, or its `config.json`; no weights are read.
         space: Name of a space, or its file.
         budget: Most adapter parameters; `None` takes as many as the base model has.
-        n_labels: Number of classes of the head; 1 means regression.
-        language_modeling: Whether the model writes text with the head that it has, instead.
+        n_labels: Number of classes of the head, where nothing is said 2; 1 means regression.
+        language_modeling: Whether the model writes text with the head that it has, instead; the
+            text of an encoder-decoder is as long as what it reads.
         seq_length: Longest input in tokens; a model of images has its own size.
         batch_size: Examples a step where the space does not choose it; `None` takes 16.
         device_memory: Such as `24GiB`; the result then says how many points fit.

@@ -9,7 +9,7 @@ from autopeft.api.plan import describe_plan
 from autopeft.api.problem import resolve
 from autopeft.api.request import SearchRequest
 from autopeft.api.space_facts import describe_space, validated
-from autopeft.cli.output import console, print_notes, print_rows
+from autopeft.cli.output import console, head_text, print_notes, print_rows
 from autopeft.cost.options import StepOptions
 
 
@@ -106,8 +106,8 @@ def _print_facts(plan: dict[str, Any]) -> None:
     lines = [
         f"Task    {plan['task']}, {plan['train_rows']:,} rows to train, {plan['eval_rows']:,} to "
         f"evaluate, quality is {plan['metric']}",
-        f"Model   {plan['model']} ({plan['family']}), {plan['base_params']:,} parameters, head "
-        f"{plan['head_params']:,}",
+        f"Model   {plan['model']} ({plan['family']}), {plan['base_params']:,} parameters, "
+        f"{head_text(plan['head_params'])}",
         f"Budget  {plan['budget']['text']} = {plan['budget']['limit']:,} adapter parameters",
         f"Space   {space['name']}: {', '.join(space['methods'])}; about 10^{space['log10_size']} "
         f"configurations, {100 * space['share_that_fits']:.0f} % fit as they are, the others are "

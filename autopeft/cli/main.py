@@ -134,7 +134,9 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
     model: Annotated[
         str, typer.Option(help="minilm, a folder, a config.json or a Hub id.")
     ] = "minilm",
-    num_labels: Annotated[int, typer.Option(min=1, help="Classes of the task head.")] = 2,
+    num_labels: Annotated[
+        int | None, typer.Option(min=1, help="Classes of the task head. Default: 2.")
+    ] = None,
     language_modeling: Annotated[
         bool, typer.Option("--language-modeling", help="Write text, with the head that it has.")
     ] = False,

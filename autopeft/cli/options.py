@@ -18,7 +18,8 @@ _OPTIONS: dict[str, Any] = {
     "task": Annotated[
         str | None,
         typer.Option(
-            help="pydoc (built in), a GLUE task such as rte, or a task YAML. Default: pydoc.",
+            help="pydoc (built in), one of the Hub such as rte or gsm8k, or a task YAML. "
+            "Default: pydoc.",
             rich_help_panel=_WHAT,
         ),
     ],

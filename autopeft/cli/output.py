@@ -51,6 +51,11 @@ def print_notes(notes: Iterable[str]) -> None:
         console(stderr=True).print(note, highlight=False, markup=False)
 
 
+def head_text(head_params: int) -> str:
+    """Return how many parameters a new task head has, if the task gives the model one."""
+    return f"head {head_params:,}" if head_params else "the head that it has"
+
+
 def as_table(rows: Sequence[dict[str, Any]], title: str = "") -> Table:
     """Return rows as a table; columns that are empty in all rows are left out."""
     table = Table(title=title or None, title_justify="left", header_style="bold")

@@ -9,7 +9,7 @@ from autopeft.api.problem import Problem
 from autopeft.api.request import SearchRequest
 from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES, resume_search, run_search
-from autopeft.cli.output import as_table, console, print_json, print_notes
+from autopeft.cli.output import as_table, console, head_text, print_json, print_notes
 from autopeft.cli.progress import ProgressView
 from autopeft.study.study import StudyObserver
 from autopeft.trials.folder import StudyFolder, newest_study
@@ -116,7 +116,7 @@ class _Session:
         )
         out.print(
             f"{problem.reference.name}: {spec.base_params:,} parameters, budget {budget.text} = "
-            f"{budget.limit:,} adapter parameters, head {spec.head_params:,}",
+            f"{budget.limit:,} adapter parameters, {head_text(spec.head_params)}",
             highlight=False,
         )
         print_notes(problem.notes)

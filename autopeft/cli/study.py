@@ -6,6 +6,7 @@ from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES
 from autopeft.cli.output import console, print_rows
 from autopeft.errors import RequestError
+from autopeft.export.facts import example_texts
 from autopeft.trials.folder import newest_study
 
 
@@ -30,7 +31,7 @@ def export_command(study: Path | None, pick: str, to: Path | None) -> None:
     result = open_study(study)
     record = result.pick(pick)
     folder = result.export(to, pick)
-    texts = " ".join(['"a text"', '"its second text"'][: result.manifest["task"]["n_texts"]])
+    texts = " ".join(f'"{text}"' for text in example_texts(result.manifest["task"]["n_texts"]))
     method = record.spec.configuration.method
     console().print(
         f"Trial {record.number} ({method}, {result.summary.metric} {record.quality:.4f}, "

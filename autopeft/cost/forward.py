@@ -7,21 +7,31 @@ import torch
 from peft import PeftModel
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 from transformers import PreTrainedModel
 
 from autopeft.models.spec import backbone_name, output_of
+
+#: What keeps a tensor of ones whole: how transformers asks whether a mask hides nothing.
+_KEEP_WHOLE = {torch.Tensor.to, torch.Tensor.sum, torch.Tensor.all, torch.Tensor.__eq__}
 
 
 class MetaForward(TorchFunctionMode):
     """Lets a forward on `meta` keep what one on a CPU would keep.
 
     Checks of values (for infinities, say) pass and boolean masks select everything, because
-    `meta` has no values. Attention goes to the fused kernel that a CPU would take.
+    `meta` has no values. A mask that a model makes of ones hides nothing, as a decoder's where the
+    batch has none for it, and is left out as on a real device; the batch's own hides a token.
+    Attention goes to the fused kernel that a CPU would take.
 
     A CPU takes it where attention has no dropout: it keeps queries, keys, values and outputs but
     not the attention weights. `meta` alone would always take the unfused form. A GPU fuses
     attention with dropout too, so for it the prediction is an upper bound.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._whole = WeakIdKeyDictionary()
 
     def __torch_function__(
         self,
@@ -32,7 +42,11 @@ class MetaForward(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is torch.Tensor.__bool__ and args[0].is_meta:
-            return False
+            return args[0] in self._whole
+        if func is torch.ones or (func in _KEEP_WHOLE and args[0] in self._whole):
+            whole = func(*args, **kwargs)
+            self._whole[whole] = None
+            return whole
         if func is torch.Tensor.__getitem__ and args[0].is_meta:
             if _is_mask(args[1]) and args[0].requires_grad:
                 return _Masked.apply(args[0], args[1])  # type: ignore[no-untyped-call]  # torch's
@@ -106,10 +120,11 @@ def forward(model: nn.Module, batch_size: int, seq_length: int) -> Output:
         inputs = _images(config, batch_size, device)
     else:
         inputs = _tokens(batch_size, seq_length, device)
-    base = _unwrapped(model)
+    base = unwrapped(model)
     if output_of(base) != "labels":
-        # The text to write is as long as what is read.
-        output = model(**inputs, labels=inputs["input_ids"])
+        # The text to write is as long as what is read, and of words: mBART looks for the last one.
+        word = 1 if getattr(config, "pad_token_id", None) == 0 else 0
+        output = model(**inputs, labels=torch.full_like(inputs["input_ids"], word))
         return Output(output.loss, output.logits)
     if getattr(config, "is_encoder_decoder", False):
         backbone = base.get_submodule(backbone_name(base))
@@ -125,10 +140,9 @@ def forward(model: nn.Module, batch_size: int, seq_length: int) -> Output:
 
 def _tokens(batch_size: int, seq_length: int, device: torch.device) -> dict[str, torch.Tensor]:
     shape = (batch_size, seq_length)
-    mask = torch.ones(shape, dtype=torch.long, device=device)
-    # A padded token, as most batches have one: without any, transformers makes no mask. On `meta`
-    # it cannot look, and always makes one.
-    mask[:, -1] = 0
+    mask = torch.zeros(shape, dtype=torch.long, device=device)
+    # A padded token, as most batches have one: without any, transformers makes no mask.
+    mask[:, :-1] = 1
     input_ids = torch.zeros(shape, dtype=torch.long, device=device)
     return {"input_ids": input_ids, "attention_mask": mask}
 
@@ -140,6 +154,7 @@ def _images(config: Any, batch_size: int, device: torch.device) -> dict[str, tor
     return {"pixel_values": torch.zeros(shape, device=device)}
 
 
-def _unwrapped(model: nn.Module) -> PreTrainedModel:
+def unwrapped(model: nn.Module) -> PreTrainedModel:
+    """Return the transformers model, without what peft has put round it."""
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     return cast("PreTrainedModel", inner)

@@ -55,6 +55,7 @@ class LiveBytes(TorchDispatchMode):
         self.now: dict[Part, int] = dict.fromkeys(PARTS, 0)
         self.peak = dict(self.now)
         self.flops = 0
+        self._new: Part = "transient"
         self._n_bytes = 0
         self._most = 0
         self._most_at = 0
@@ -79,6 +80,10 @@ class LiveBytes(TorchDispatchMode):
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)  # type: ignore[no-untyped-call]  # torch's
         self._storages.clear()  # and with them the references that report what ends later
+
+    def begin(self, part: Part) -> None:
+        """Count as `part` what is made from now on."""
+        self._new = part
 
     def mark(self, tensor: torch.Tensor, part: Part) -> None:
         """Count the storage of a tensor as `part`, also at the peak if it was alive then."""
@@ -112,8 +117,8 @@ class LiveBytes(TorchDispatchMode):
         n_bytes = storage.nbytes()
         self._n_seen += 1
         reference = weakref.ref(storage, partial(self._free, key))
-        self._storages[key] = _Storage(n_bytes, "transient", self._n_seen, reference)
-        self.now["transient"] += n_bytes
+        self._storages[key] = _Storage(n_bytes, self._new, self._n_seen, reference)
+        self.now[self._new] += n_bytes
         self._n_bytes += n_bytes
         if self._n_bytes > self._most:
             self._most, self._most_at = self._n_bytes, self._n_seen

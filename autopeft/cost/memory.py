@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from autopeft.cost.autocast import MetaAutocast
-from autopeft.cost.forward import MetaForward, forward
+from autopeft.cost.forward import MetaForward, forward, unwrapped
 from autopeft.cost.live import LiveBytes, dense_parts, storage_key
 from autopeft.cost.options import (
     StepOptions,
@@ -36,7 +37,8 @@ class MemoryEstimate:
         gradients: Of what trains, as far as they are there at that moment.
         optimizer: States of what trains, and density masks.
         activations: What the forward leaves for the backward pass, as far as it is still there.
-        loss: The logits and the loss.
+        loss: The logits and the loss; where text is written, also what lies between them and its
+            gradients.
         transient: What comes and goes: outputs of the running operator, gradients of activations,
             the optimiser's temporary copies.
     """
@@ -170,16 +172,42 @@ def _run(
         for parameter in model.parameters()
         if parameter.requires_grad
     ]
+    words = unwrapped(model).get_output_embeddings()
+    if words is not None:
+        hooks += _hooks_of_loss(live, words)
     with cast:
         loss, logits = forward(model, *shape)
+    live.begin("transient")
     live.mark(loss, "loss")
     live.mark(logits, "loss")
     del logits  # as a training loop lets go of them
     live.mark_rest("activations")
     if loss.requires_grad:  # not where the head alone trains and is left out
+        live.begin("transient" if words is None else "loss")
         loss.backward()
+    live.begin("transient")
     for hook in hooks:
         hook.remove()
+
+
+def _hooks_of_loss(live: LiveBytes, words: nn.Module) -> list[RemovableHandle]:
+    """Let what is made between the last states and the loss count as that, in both directions.
+
+    With a number for each word these are many numbers, and most often the peak.
+
+    Args:
+        live: What counts.
+        words: Makes the numbers for the words.
+    """
+
+    def made(_words: nn.Module, _states: Any, logits: torch.Tensor) -> None:
+        if logits.requires_grad:
+            logits.register_hook(lambda _gradient: live.begin("transient"))
+
+    return [
+        words.register_forward_pre_hook(lambda _words, _states: live.begin("loss")),
+        words.register_forward_hook(made),
+    ]
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from autopeft.methods.inserted import InsertedMethod, Insertion
 from autopeft.methods.method import MethodInfo, int_parameter
-from autopeft.methods.prefix import BESIDE, PrefixInsertion
+from autopeft.methods.prefix import PrefixInsertion
+from autopeft.methods.prefix_attention import BESIDE
 from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.gate import GATE, UNMASKED, Gate, Tokens, gate_parameters, is_gated
+from autopeft.methods.gate import GATE, UNMASKED, Gate, Tokens, gate_of, gate_parameters, is_gated
 from autopeft.methods.inserted import InputReader, InsertedMethod, Insertion, Wrapper
 from autopeft.methods.method import (
     MethodInfo,
@@ -99,10 +99,11 @@ class SerialAdapter(InsertedMethod):
 
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
         tokens = Tokens(model) if is_gated(component) else None
-        modules = {
-            m.name: SerialModule(model.get_submodule(m.name), _bottleneck(component, m, m, tokens))
-            for m in self.info.select(component, spec)
-        }
+        modules = {}
+        for m in self.info.select(component, spec):
+            gate = gate_of(m, m.out_features, tokens, spec) if tokens else None
+            adapter = _bottleneck(component, m.out_features, m.out_features, gate)
+            modules[m.name] = SerialModule(model.get_submodule(m.name), adapter)
         return Insertion(model, modules, [tokens.hook] if tokens else [])
 
 
@@ -166,10 +167,11 @@ class ParallelAdapter(InsertedMethod):
         modules: dict[str, nn.Module] = {}
         for first, last in self._blocks(component, spec):
             reader = InputReader(model.get_submodule(first.name))
+            gate = gate_of(first, first.in_features, tokens, spec) if tokens else None
             modules[first.name] = reader
             modules[last.name] = ParallelModule(
                 model.get_submodule(last.name),
-                _bottleneck(component, first, last, tokens),
+                _bottleneck(component, first.in_features, last.out_features, gate),
                 reader.memory,
                 float(component.param("scale")),
             )
@@ -204,11 +206,7 @@ class ParallelModule(Wrapper):
         return result
 
 
-def _bottleneck(
-    component: Component, first: ModuleSpec, last: ModuleSpec, tokens: Tokens | None
-) -> Bottleneck:
-    """Return a fresh adapter; one for a serial place reads and writes the same width."""
-    d_in = last.out_features if first is last else first.in_features
-    width = int(component.param("bottleneck"))
-    gate = None if tokens is None else Gate(d_in, tokens)
-    return Bottleneck(d_in, last.out_features, width, str(component.param("activation")), gate)
+def _bottleneck(component: Component, d_in: int, d_out: int, gate: Gate | None) -> Bottleneck:
+    """Return a fresh adapter."""
+    width, activation = int(component.param("bottleneck")), str(component.param("activation"))
+    return Bottleneck(d_in, d_out, width, activation, gate)

@@ -19,6 +19,8 @@ from autopeft.space.catalogue import shared_learning_rate
 from autopeft.space.configuration import Component, Configuration
 from autopeft.space.targets import expand
 
+_IDLE = "there is no component, and a model that writes text keeps its head as it is"
+
 
 def refusal(method: PeftMethod, spec: ModelSpec, input_length: int = 0) -> str | None:
     """Return why a model cannot take a method, or `None` if it can.
@@ -141,7 +143,8 @@ def check_configuration(configuration: Configuration, spec: ModelSpec) -> None:
             raise SpaceError(f"The configuration cannot be attached: {problem}.")
     problem = conflict(configuration.components, spec)
     if problem:
-        raise SpaceError(f"The components cannot go together: {problem}.")
+        what = "The components cannot go together" if configuration.components else "Nothing trains"
+        raise SpaceError(f"{what}: {problem}.")
 
 
 def _check_component(component: Component) -> None:
@@ -174,7 +177,8 @@ def _check_component(component: Component) -> None:
 def conflict(components: Sequence[Component], spec: ModelSpec) -> str | None:
     """Return why components cannot go on one model together, or `None` if they can."""
     if len(components) < 2:
-        return lacking(components, spec)
+        idle = not components and not spec.head_modules
+        return _IDLE if idle else lacking(components, spec)
     changed: dict[str, list[str]] = {}
     for method, component in in_order(components):
         if method.info.family == "full":

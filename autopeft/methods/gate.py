@@ -8,6 +8,8 @@ from transformers import PreTrainedModel
 
 from autopeft.methods.inserted import reading_stack
 from autopeft.methods.method import choice_parameter
+from autopeft.models.architectures import reads_encoder
+from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
 
 #: The hyperparameter of a method that can have gates.
@@ -61,18 +63,28 @@ class Gate(nn.Module):
     w of (d,) and c start at zero, and so G at 1/2. Padding is left out of the mean, which the
     original takes over all positions. Where there are other states than one for each token of the
     input (an encoder's prompt read by a decoder), the mean is over all of them.
+
+    In a text that is being written the tokens that come later are not known: there the gate is
+    sigmoid(w . h + c) of each token, without a mean.
     """
 
-    def __init__(self, d_in: int, tokens: Tokens) -> None:
+    def __init__(self, d_in: int, tokens: Tokens, *, each_token: bool = False) -> None:
         super().__init__()
+        self.each_token = each_token
         self.read = nn.Linear(d_in, 1)
         nn.init.zeros_(self.read.weight)
         nn.init.zeros_(self.read.bias)
         self._tokens = tokens
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return G for states (batch, n, d), in a shape that multiplies them: (batch, 1, 1)."""
-        values = torch.sigmoid(self.read(hidden)).squeeze(-1)
+        """Return G for states (batch, n, d), in a shape that multiplies them.
+
+        That is (batch, 1, 1), or (batch, n, 1) where each token has its own.
+        """
+        values = torch.sigmoid(self.read(hidden))
+        if self.each_token:
+            return values
+        values = values.squeeze(-1)
         shares = self._tokens.shares
         shares = None if shares is None else shares.to(values.dtype)
         if values.dim() == 1:
@@ -82,6 +94,25 @@ class Gate(nn.Module):
         else:
             mean = values.flatten(1).mean(dim=1)
         return mean.view(-1, *(1 for _ in hidden.shape[1:]))
+
+
+def gate_of(module: ModuleSpec, d_in: int, tokens: Tokens, spec: ModelSpec) -> Gate:
+    """Return a fresh gate.
+
+    Args:
+        module: Whose place it has.
+        d_in: Width of what it reads.
+        tokens: Where in a batch the padding is.
+        spec: The model.
+    """
+    return Gate(d_in, tokens, each_token=_reads_what_is_written(module, spec))
+
+
+def _reads_what_is_written(module: ModuleSpec, spec: ModelSpec) -> bool:
+    if spec.output != "target_tokens":
+        return spec.output == "next_tokens"
+    in_decoder = module.layer is not None and module.layer >= spec.first_stack
+    return in_decoder and not reads_encoder(module.name)
 
 
 def _of_rows(values: torch.Tensor, shares: torch.Tensor | None) -> torch.Tensor:

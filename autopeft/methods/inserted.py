@@ -168,11 +168,15 @@ def train_head(model: nn.Module, spec: ModelSpec) -> None:
 
 
 def reading_stack(model: PreTrainedModel) -> str:
-    """Return the name of the stack of layers that reads the input: the encoder or the backbone."""
+    """Return the name of the stack of layers that reads the input.
+
+    The encoder or the backbone; or the decoder in it, which OPT's head that writes calls directly.
+    """
     name = backbone_name(model)
-    if not model.config.is_encoder_decoder:
+    part = "encoder" if model.config.is_encoder_decoder else "decoder"
+    if not hasattr(model.get_submodule(name), part):
         return name
-    return f"{name}.encoder" if name else "encoder"
+    return f"{name}.{part}" if name else part
 
 
 def _child(model: nn.Module, name: str) -> nn.Module | None:

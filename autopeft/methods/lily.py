@@ -36,6 +36,14 @@ class Lily(LibraryMethod):
         mergeable=False,
     )
 
+    def obstacle(self, component: Component, spec: ModelSpec) -> str | None:  # noqa: ARG002
+        if spec.output != "labels":
+            return (
+                "peft's lily weighs its matrices by the mean over all tokens of a batch, so that "
+                "what is written would follow from what comes after it"
+            )
+        return None
+
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         rank, experts = int(component.param("rank")), int(component.param("experts"))
         stride = int(component.param("stride"))

@@ -22,7 +22,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> nn.Module:
         folder: An exported folder.
 
     Returns:
-        A module to call as the model itself.
+        A module to call as the model itself, `generate` included where it writes text.
 
     Raises:
         ModelError: If the folder holds no adapter, or one for another model.

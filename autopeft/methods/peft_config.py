@@ -50,7 +50,7 @@ def attach_peft_config(model: PreTrainedModel, path: Path, spec: ModelSpec) -> P
         config: Any = PeftConfig.from_peft_type(**written)  # type: ignore[no-untyped-call]  # peft's
         # The adapter may be of another task: here it trains beside the head that the model has.
         config.task_type = task_type(spec)
-        if hasattr(config, "modules_to_save"):
+        if hasattr(config, "modules_to_save") and spec.head_modules:
             config.modules_to_save = list(spec.head_modules)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the head is named twice on purpose

@@ -14,7 +14,7 @@ LEFT_OUT = {
     "XLORA": "mixes LoRAs that have been trained before",
     "POLY": "shares skills between tasks, whose numbers its forward asks for",
     "MULTITASK_PROMPT_TUNING": "shares a prompt between tasks, whose numbers its forward asks for",
-    "CPT": "labels the tokens of a context for a causal language model, which no task here is",
+    "CPT": "trains a context of examples that it must be given, of which a task names none",
     "TRAINABLE_TOKENS": "trains tokens added to the vocabulary, of which a data set names none",
     "SHADOW": "runs a second network beside the model, and trains parts that never get a gradient",
 }

@@ -1,31 +1,24 @@
 """Prefix tuning (Li and Liang 2021, arXiv 2101.00190) at every chosen layer.
 
 peft's own cannot choose layers and refuses several encoders. Here keys and values are put in front
-of the model's own inside the attention function, which transformers lets one register: no fork, no
-shift of the positions, and nothing changes where a layer has no prefix.
+of the model's own inside the attention function (`prefix_attention.py`): no fork, no shift of the
+positions, and nothing changes where a layer has no prefix.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
-from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers import PreTrainedModel
 
-from autopeft.methods.gate import GATE, UNMASKED, Gate, Tokens, gate_parameters, is_gated
+from autopeft.methods.gate import GATE, UNMASKED, Gate, Tokens, gate_of, gate_parameters, is_gated
 from autopeft.methods.inserted import InputReader, InsertedMethod, Insertion, Reparametrised
 from autopeft.methods.method import MethodInfo, choice_parameter, int_parameter
+from autopeft.methods.prefix_attention import CHILD, GATE_CHILD, IMPLEMENTATION
 from autopeft.models.spec import ModelSpec, ModuleSpec
 from autopeft.space.configuration import Component
-
-IMPLEMENTATION = "autopeft_prefix"
-CHILD = "prefix_key_values"
-GATE_CHILD = "prefix_gate"
-BESIDE = "beside_attention"
 
 
 class PrefixTuning(InsertedMethod):
@@ -101,7 +94,7 @@ class PrefixTuning(InsertedMethod):
         tokens = Tokens(model)
         for place, module in self._read(component, spec).items():
             reader = InputReader(model.get_submodule(module.name))
-            gate = PrefixGate(Gate(module.in_features, tokens), reader.memory)
+            gate = PrefixGate(gate_of(module, module.in_features, tokens, spec), reader.memory)
             modules |= {module.name: reader, f"{place}.{GATE_CHILD}": gate.to(device)}
         return PrefixInsertion(model, modules, [tokens.hook])
 
@@ -188,11 +181,20 @@ class PrefixGate(nn.Module):
         super().__init__()
         self.input_gate = gate
         self._memory = memory
+        self._kept: torch.Tensor | None = None
 
     def forward(self) -> torch.Tensor:
-        """Return G of (batch, 1, 1, 1) for what the projection to the keys has read."""
-        gate: torch.Tensor = self.input_gate(self._memory.pop())
-        return gate[..., None]
+        """Return G of (batch, 1, 1 or q, 1) for what the projection to the keys has read.
+
+        While a text is written, an encoder's states go through that projection once, as their keys
+        are kept: so is their gate.
+        """
+        if self._memory:
+            gate: torch.Tensor = self.input_gate(self._memory.pop())[:, None]
+            self._kept = None if self.training or self.input_gate.each_token else gate.detach()
+            return gate
+        assert self._kept is not None
+        return self._kept
 
 
 class PrefixInsertion(Insertion):
@@ -211,70 +213,3 @@ class PrefixInsertion(Insertion):
     def remove(self, model: PreTrainedModel) -> None:
         super().remove(model)
         model.set_attn_implementation(self._implementation)
-
-
-def prefix_attention(  # noqa: PLR0913, PLR0917 - transformers' signature
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    position_bias: torch.Tensor | None = None,
-    is_causal: bool | None = None,  # noqa: FBT001
-    **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    """Scaled dot-product attention over a module's prefix and its own keys and values.
-
-    What a module named `BESIDE` makes of the queries is added to the output.
-
-    Shapes: query (batch, heads, q, d), key and value (batch, key heads, k, d), mask
-    (batch or 1, 1 or heads, q, k), boolean or additive.
-    """
-    if hasattr(module, CHILD):
-        prefix_key, prefix_value = _in_batch(module, key, value)
-        n_query, n_key, length = query.shape[2], key.shape[2], prefix_key.shape[2]
-        causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
-        if attention_mask is None and causal and n_query > 1:
-            attention_mask = torch.ones(n_query, n_key, dtype=torch.bool, device=query.device).tril(
-                n_key - n_query
-            )[None, None]
-            is_causal = False
-        key = torch.cat([prefix_key, key], dim=2)
-        value = torch.cat([prefix_value, value], dim=2)
-        if attention_mask is not None:
-            visible = 1 if attention_mask.dtype == torch.bool else 0
-            attention_mask = nn.functional.pad(attention_mask, (length, 0), value=visible)
-        if position_bias is not None:
-            position_bias = nn.functional.pad(position_bias, (length, 0))
-    if position_bias is not None:
-        kwargs["position_bias"] = position_bias
-    output, _ = sdpa_attention_forward(
-        module, query, key, value, attention_mask, is_causal=is_causal, **kwargs
-    )
-    beside = getattr(module, BESIDE, None)
-    if beside is not None:
-        output = output + beside(query, kwargs.get("scaling"))
-    return output, None
-
-
-def _in_batch(
-    module: nn.Module, key: torch.Tensor, value: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the prefix of an attention module in the shapes of its own keys and values."""
-    prefix_key, prefix_value = getattr(module, CHILD)()
-    gate = getattr(module, GATE_CHILD, None)
-    if gate is None:
-        return by_heads(prefix_key, key), by_heads(prefix_value, value)
-    opened = gate().to(key.dtype)
-    return opened * by_heads(prefix_key, key), opened * by_heads(prefix_value, value)
-
-
-def by_heads(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return prefix values (l, d) as (batch, heads, l, d / heads), as in `like`."""
-    batch, n_heads, _, width = like.shape
-    split = values.view(1, len(values), n_heads, width).transpose(1, 2)
-    return split.expand(batch, -1, -1, -1).to(like.dtype)
-
-
-AttentionInterface.register(IMPLEMENTATION, prefix_attention)
-AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

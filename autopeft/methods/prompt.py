@@ -3,10 +3,10 @@
 Lester et al. 2021 (arXiv 2104.08691), Liu et al. 2021 (arXiv 2103.10385). peft's own put the tokens
 first, where encoders' heads look for [CLS], and classifiers over decoders, which find their last
 token by its number, then read another one. Here the tokens go behind the first one, and what leaves
-the layers is what belongs to the input's own tokens, so that no head sees the others.
+the layers is what belongs to the input's own tokens, so that no head sees the others. A model that
+writes text has no such head, and the tokens go first: in front of whatever fills rows on the left.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +39,7 @@ class TrainedTokens(InsertedMethod):
 
 
 class PromptTuning(TrainedTokens):
-    """l trained embeddings behind that of the first token; they start as random words."""
+    """l trained embeddings among those of the input; they start as random words."""
 
     info = MethodInfo(
         name="prompt_tuning",
@@ -140,13 +140,74 @@ class PromptInsertion(Insertion):
     def __init__(self, model: PreTrainedModel, prompt: nn.Module, spec: ModelSpec) -> None:
         name = reading_stack(model)
         stack = model.get_submodule(name)
-        lengthen = _lengthen(prompt, model.get_input_embeddings(), spec)
+        self._prompt = prompt
+        self._words = model.get_input_embeddings()
+        self._spec = spec
+        #: How many of the input's tokens stand before the trained ones.
+        self._start = 1 if spec.output == "labels" else 0
+        self._n_trained = 0  # of the last input
         hooks = [
             # First of all, so that the gates of other components see the longer mask.
-            stack.register_forward_pre_hook(lengthen, with_kwargs=True, prepend=True),
-            stack.register_forward_hook(_shorten),
+            stack.register_forward_pre_hook(self._lengthen, with_kwargs=True, prepend=True),
+            stack.register_forward_hook(self._shorten),
         ]
         super().__init__(model, {f"{name}.{CHILD}": prompt}, hooks)
+
+    def _lengthen(
+        self, _stack: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Make the inputs of the stack longer by the prompt."""
+        ids = args[0] if args else kwargs["input_ids"]
+        trained = self._prompt()
+        longer = self._extended(kwargs, len(trained))
+        if _has_begun(kwargs):  # what is kept of the text holds the prompt
+            self._n_trained = 0
+            return args, longer
+        self._n_trained = len(trained)
+        self._check_room(ids.shape[1])
+        embedded = self._words(ids)
+        inserted = trained.to(embedded.dtype).expand(len(ids), -1, -1)
+        longer["inputs_embeds"] = _put_in(embedded, inserted, self._start, dim=1)
+        longer.pop("input_ids", None)
+        return (None, *args[1:]) if args else (), longer
+
+    def _extended(self, kwargs: dict[str, Any], length: int) -> dict[str, Any]:
+        """Return arguments with token types, masks and positions that fit the longer input.
+
+        Masks are (batch, n) or (batch, 1, n, n). The trained tokens are seen by all; their type
+        is 0.
+        """
+        longer, begun = dict(kwargs), _has_begun(kwargs)
+        for name in ("attention_mask", "token_type_ids"):
+            values = kwargs.get(name)
+            if values is not None:
+                for dim in (-1,) if begun or values.dim() == 2 else (-1, -2):
+                    shape = list(values.shape)
+                    shape[dim] = length
+                    filler = values.new_full(shape, name == "attention_mask")
+                    values = _put_in(values, filler, self._start, dim=values.dim() + dim)
+                longer[name] = values
+        positions = kwargs.get("position_ids")
+        if positions is not None:
+            first = torch.arange(length, device=positions.device).expand(len(positions), -1)
+            own = positions + length
+            longer["position_ids"] = own if begun else torch.cat([first, own], dim=1)
+        return longer
+
+    def _check_room(self, n_tokens: int) -> None:
+        limit = self._spec.max_length
+        if limit is not None and n_tokens + self._n_trained > limit:
+            raise SpaceError(
+                f"Inputs of {n_tokens} tokens and {self._n_trained} trained ones are more than "
+                f"the {limit} that {self._spec.family} takes: shorten one of them."
+            )
+
+    def _shorten(self, _stack: nn.Module, _inputs: Any, output: Any) -> None:
+        """Take the prompt's states out of the stack's output."""
+        states = output.last_hidden_state
+        rest = states[:, self._start + self._n_trained :]
+        own = torch.cat([states[:, : self._start], rest], dim=1) if self._start else rest
+        output.last_hidden_state = own
 
 
 def _width(spec: ModelSpec) -> int:
@@ -154,55 +215,12 @@ def _width(spec: ModelSpec) -> int:
     return spec.embedding_size
 
 
-def _lengthen(
-    prompt: nn.Module, words: nn.Module, spec: ModelSpec
-) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
-    """Return a hook that makes the inputs of a stack longer by the prompt."""
-
-    def hook(
-        stack: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        ids = args[0] if args else kwargs["input_ids"]
-        trained = prompt()
-        length = len(trained)
-        if spec.max_length is not None and ids.shape[1] + length > spec.max_length:
-            raise SpaceError(
-                f"Inputs of {ids.shape[1]} tokens and {length} trained ones are more than the "
-                f"{spec.max_length} that {spec.family} takes: shorten one of them."
-            )
-        embedded = words(ids)
-        inserted = trained.to(embedded.dtype).expand(len(ids), -1, -1)
-        longer = {**kwargs, "inputs_embeds": _behind_first(embedded, inserted, dim=1)}
-        longer.pop("input_ids", None)
-        for name in ("attention_mask", "token_type_ids"):
-            if kwargs.get(name) is not None:
-                longer[name] = _extended(kwargs[name], length, seen=name == "attention_mask")
-        stack.n_trained_tokens = length  # for the hook on the output
-        return (None, *args[1:]) if args else (), longer
-
-    return hook
+def _has_begun(kwargs: dict[str, Any]) -> bool:
+    """Tell whether keys and values are kept of tokens that come before the input."""
+    kept = kwargs.get("past_key_values")
+    return kept is not None and kept.get_seq_length() > 0
 
 
-def _shorten(stack: Any, _inputs: Any, output: Any) -> None:
-    """Take the prompt's states out of a stack's output."""
-    states = output.last_hidden_state
-    output.last_hidden_state = torch.cat(
-        [states[:, :1], states[:, 1 + stack.n_trained_tokens :]], dim=1
-    )
-
-
-def _behind_first(values: torch.Tensor, inserted: torch.Tensor, dim: int) -> torch.Tensor:
-    first, rest = values.split([1, values.shape[dim] - 1], dim=dim)
-    return torch.cat([first, inserted, rest], dim=dim)
-
-
-def _extended(values: torch.Tensor, length: int, *, seen: bool) -> torch.Tensor:
-    """Return token types (batch, n), or a mask of that shape or (batch, 1, n, n), extended.
-
-    The trained tokens are seen by all; their type is 0.
-    """
-    for dim in (-1,) if values.dim() == 2 else (-1, -2):
-        shape = list(values.shape)
-        shape[dim] = length
-        values = _behind_first(values, values.new_full(shape, seen), dim=values.dim() + dim)
-    return values
+def _put_in(values: torch.Tensor, inserted: torch.Tensor, start: int, dim: int) -> torch.Tensor:
+    before, after = values.split([start, values.shape[dim] - start], dim=dim)
+    return torch.cat([before, inserted, after], dim=dim)

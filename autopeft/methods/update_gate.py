@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from autopeft.methods.gate import Gate, Tokens, gate_parameters
+from autopeft.methods.gate import Gate, Tokens, gate_of, gate_parameters
 from autopeft.methods.inserted import InsertedMethod, Insertion, Wrapper
 from autopeft.methods.method import MethodInfo
 from autopeft.models.spec import ModelSpec
@@ -39,7 +39,9 @@ class UpdateGate(InsertedMethod):
     def insert(self, model: PreTrainedModel, component: Component, spec: ModelSpec) -> Insertion:
         tokens = Tokens(model)
         modules = {
-            m.name: GatedUpdate(model.get_submodule(m.name), Gate(m.in_features, tokens))
+            m.name: GatedUpdate(
+                model.get_submodule(m.name), gate_of(m, m.in_features, tokens, spec)
+            )
             for m in self.info.select(component, spec)
         }
         return Insertion(model, modules, [tokens.hook])

@@ -110,6 +110,9 @@ def _compiled(lines: dict[str, tuple[str, ...]]) -> dict[str, re.Pattern[str]]:
 _LINEAR_KINDS = _compiled({**_ATTENTION, **_MLP})
 _NORM_KINDS = _compiled(_NORM)
 
+#: Keys and values of a decoder's attention to the encoder: T5's and BART's.
+_READS_ENCODER = re.compile(r"(?:EncDecAttention\.[kv]|encoder_attn\.[kv]_proj)$")
+
 #: The outermost numbered module is the layer: T5 numbers the sublayers of its blocks too.
 _LAYER = re.compile(r"(?:.*?\.)??(?:(?:albert_)?layers?|h|blocks?)\.\d+(?=\.|$)")
 
@@ -136,6 +139,11 @@ def norm_kind(path: str, *, in_layer: bool, feedforward_has_own: bool) -> str:
         return "norm.attn"
     kinds = (kind for kind, pattern in _NORM_KINDS.items() if pattern.search(path))
     return next(kinds, "norm.other")
+
+
+def reads_encoder(path: str) -> bool:
+    """Tell whether a module of a decoder reads what the encoder has made."""
+    return _READS_ENCODER.search(path) is not None
 
 
 def layer_path(path: str) -> str | None:

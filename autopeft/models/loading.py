@@ -82,9 +82,14 @@ def _settings(head: TaskHead) -> dict[str, Any]:
 def meta_model(config: PreTrainedConfig, kind: TaskKind = "classification") -> PreTrainedModel:
     """Build a model with the head of a task on the `meta` device; no weights are read.
 
+    A config without a padding token gets one, as a loaded model gets its tokenizer's: classifiers
+    that are decoders take no batch without, and which token it is costs nothing.
+
     Raises:
         ModelError: If the model has no such head.
     """
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = 0
     with torch.device("meta"):
         return random_model(config, kind)
 

@@ -196,6 +196,7 @@ class MlflowTracker:
             **report.metrics,
             "quality": report.metrics[record.quality_metric],
             "train_loss": report.train_loss,
+            "eval_loss": report.eval_loss,
             "fidelity": report.fidelity,
             "seconds": report.seconds,
         }

@@ -90,17 +90,23 @@ class TaskSpec(BaseModel):
                 raise ValueError("text_columns must name one column, or two for pairs")
             if self.prompt is not None:
                 raise ValueError("a prompt is for language_modeling alone")
+        elif marked := [c for c in self.text_columns if set(c) & set("{}")]:
+            raise ValueError(f"the column '{marked[0]}' has braces, which a prompt cannot name")
         for column in _COLUMN.findall(self.prompt or ""):
             if column not in self.text_columns:
                 raise ValueError(f"the prompt names '{column}', which is not in text_columns")
         return self
 
+    @property
+    def prompt_template(self) -> str:
+        """The prompt, with `{column}` where a text column goes, also where none is named."""
+        if self.prompt is not None:
+            return self.prompt
+        return "".join(f"{{{column}}}\n" for column in self.text_columns)
+
     def prompt_of(self, row: Mapping[str, Any]) -> str:
         """Return what comes before the text to write in a row."""
-        template = self.prompt
-        if template is None:
-            template = "".join(f"{{{column}}}\n" for column in self.text_columns)
-        return _COLUMN.sub(lambda match: str(row[match[1]]), template)
+        return _COLUMN.sub(lambda match: str(row[match[1]]), self.prompt_template)
 
     @property
     def quality(self) -> str:

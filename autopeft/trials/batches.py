@@ -123,12 +123,13 @@ def epoch_batches(
         batch_size: Rows of a batch.
         seed: Seed of the order.
         epoch: Number of the epoch, from 0.
-        max_tokens: Most tokens of a batch, padding included; where rows are long a batch then
-            holds fewer of them, at least one. `None` sets no limit.
+        max_tokens: Most tokens of a batch, padding included, of what is read and of what is
+            written; where rows are long a batch then holds fewer of them, at least one. `None`
+            sets no limit.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(split))
-    lengths = split.lengths
+    lengths = split.longest
     block = batch_size * BATCHES_PER_BLOCK
     batches: list[list[int]] = []
     for start in range(0, len(order), block):
@@ -184,7 +185,7 @@ def sorted_batches(
 
     The arguments are those of `epoch_batches`.
     """
-    lengths = split.lengths
+    lengths = split.longest
     order = [int(i) for i in np.argsort(-lengths, kind="stable")]
     return _cut(order, lengths, batch_size, max_tokens)
 

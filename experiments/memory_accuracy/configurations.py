@@ -36,3 +36,12 @@ _OTHERS: dict[str, dict[str, Any]] = {
     "head alone": {"components": []},
 }
 CONFIGURATIONS = _LORAS | _OTHERS
+#: On a model that writes text, which takes longer: one of each way of attaching.
+WRITING = {
+    name: CONFIGURATIONS[name]
+    for name in (
+        *("lora r8 attn.qv all", "lora r64 linear all", "lora r8 attn.qv last:1", "dora r8"),
+        *("adalora r8", "ia3", "ln_tuning", "serial_adapter 64", "prefix 10", "prompt_tuning"),
+        "full",
+    )
+}

@@ -7,6 +7,7 @@ allocator gave out during the step, as torch's profiler records it.
 
     python experiments/memory_accuracy/measure.py
     python experiments/memory_accuracy/measure.py --model random --dtype bf16-mixed
+    python experiments/memory_accuracy/measure.py --language-modeling --model SmolLM2-135M.gguf
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from configurations import CONFIGURATIONS
+from configurations import CONFIGURATIONS, WRITING
 from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel
@@ -31,6 +32,7 @@ from autopeft.cost.cost import CostModel
 from autopeft.cost.options import StepOptions
 from autopeft.methods.compose import attach, read_configuration
 from autopeft.methods.method import AttachContext, Attachment
+from autopeft.models.completions import IGNORED
 from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_config, load_model, meta_model, random_model
 from autopeft.models.registry import resolve_model
@@ -58,16 +60,20 @@ def random_config() -> PreTrainedConfig:
     )
 
 
-def load(name: str, device: torch.device) -> tuple[PreTrainedConfig, PreTrainedModel]:
+def load(
+    name: str, head: TaskHead, device: torch.device
+) -> tuple[PreTrainedConfig, PreTrainedModel]:
     if name == "random":
         config = random_config()
-        return config, random_model(config).to(device)
+        return config, random_model(config, head.kind).to(device)
     reference = resolve_model(name)
-    model, _ = load_model(reference, TaskHead(), device, pad_token_id=0)
-    return load_config(reference, TaskHead()), model
+    model, _ = load_model(reference, head, device, pad_token_id=0)
+    return load_config(reference, head), model
 
 
-def batches(config: Any, shape: tuple[int, int], device: torch.device) -> Iterator[dict[str, Any]]:
+def batches(
+    config: Any, head: TaskHead, shape: tuple[int, int], device: torch.device
+) -> Iterator[dict[str, Any]]:
     generator = torch.Generator().manual_seed(0)
     while True:
         ids = torch.randint(1, config.vocab_size, shape, generator=generator)
@@ -75,6 +81,9 @@ def batches(config: Any, shape: tuple[int, int], device: torch.device) -> Iterat
         mask[:, -1] = 0
         ids[:, -1] = 0
         labels = torch.randint(0, 2, shape[:1], generator=generator)
+        if head.writes_text:
+            labels = ids.clone()
+            labels[:, 0] = labels[:, -1] = IGNORED
         batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
         yield {name: tensor.to(device) for name, tensor in batch.items()}
 
@@ -195,6 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="random" if cuda else "minilm")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bf16-mixed"])
+    parser.add_argument("--language-modeling", action="store_true")
     parser.add_argument("--to", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     if not cuda:
@@ -204,21 +214,23 @@ def main() -> None:
     warnings.simplefilter("ignore")
     device = torch.device("cuda" if cuda else "cpu")
     taken = workspace() if cuda else 0
-    config, base = load(arguments.model, device)
+    head = TaskHead("language_modeling" if arguments.language_modeling else "classification")
+    config, base = load(arguments.model, head, device)
     base.requires_grad_(requires_grad=False)
     spec = inspect_model(base)
     context = AttachContext(spec=spec, total_steps=100, seed=0)
     options = StepOptions(dtype=arguments.dtype)
     mixed = arguments.dtype == "bf16-mixed"
     rows = []
+    writes = head.writes_text
     for shape in SHAPES[device.type]:
-        costs = CostModel(spec, partial(meta_model, config), shape[1], options)
-        for name, data in CONFIGURATIONS.items():
+        costs = CostModel(spec, partial(meta_model, config, head.kind), shape[1], options)
+        for name, data in (WRITING if writes else CONFIGURATIONS).items():
             training = {"learning_rate": 1e-3, "batch_size": shape[0]}
             configuration = read_configuration({**data, "training": training}, spec)
             memory = costs.memory(configuration)
             cast = torch.autocast("cuda", dtype=torch.bfloat16) if mixed else nullcontext()
-            source = batches(config, shape, device)
+            source = batches(config, head, shape, device)
             measured = measure(base, configuration, context, source, cast) - taken
             rows.append(
                 {
@@ -231,8 +243,9 @@ def main() -> None:
                 }
             )
             print(*rows[-1].values(), flush=True)
-    stem = f"{device.type}-{arguments.model}-{arguments.dtype}"
-    write(rows, arguments.to / stem, arguments.model, torch.cuda.get_device_name() if cuda else "")
+    name = "random" if arguments.model == "random" else resolve_model(arguments.model).short_name
+    stem = f"{device.type}-{name}{'-writing' if writes else ''}-{arguments.dtype}"
+    write(rows, arguments.to / stem, name, torch.cuda.get_device_name() if cuda else "")
 
 
 def write(rows: list[dict[str, Any]], stem: Path, model: str, gpu: str) -> None:

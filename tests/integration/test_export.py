@@ -1,6 +1,7 @@
 """What is exported gives the recorded quality again, in a process that has no autopeft."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import autopeft
 from autopeft.api.result import SearchResult
 from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.registry import get_method, method_names
+from tests.tiny import save_tiny
 
 # Loads exports as a user would: with transformers and peft alone where peft has the method.
 EVALUATE = """
@@ -127,3 +129,95 @@ def test_a_search_of_densities_exports_what_it_counted(
     assert sum(t.numel() for t in adapter.values()) > record.cost.adapter_params
     again = reloaded(tiny_model, tiny_data / "validation.jsonl", 128, folder)
     assert again == pytest.approx([record.quality], abs=1e-9)
+
+
+ROWS = [
+    {"question": f"word{i % 2}", "answer": " ".join(f"word{9 * (i % 2) + n}" for n in range(4))}
+    for i in range(40)
+]
+FORMATS = {"peft": "method: lora, rank: 8", "ours": "method: parallel_adapter, bottleneck: 8"}
+
+
+@pytest.fixture(scope="module")
+def writing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of questions with answers that follow from them."""
+    folder = tmp_path_factory.mktemp("writing")
+    for split, rows in (("train", ROWS[:32]), ("validation", ROWS[32:])):
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return folder
+
+
+@pytest.mark.timeout(100)
+@pytest.mark.parametrize("family", ["llama", "t5"])
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_model_that_writes_gives_its_quality_again(
+    family: str,
+    format_: str,
+    writing: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    training = "training: {learning_rate: 0.03, batch_size: 8}"
+    (tmp_path / "c.yaml").write_text(f"{{{FORMATS[format_]}, {training}}}")
+    result = autopeft.search(
+        study=writing / "studies" / f"{family}-{format_}",  # one database of runs for all
+        model=str(save_tiny(family, tmp_path / "model", "language_modeling")),
+        data=writing,
+        text_columns=("question",),
+        completion_column="answer",
+        configuration=str(tmp_path / "c.yaml"),
+        strategy="random",
+        trials=1,
+        epochs=12.0,
+        fidelity="none",
+        precision="float32",
+    )
+    file = result.export(tmp_path / "out") / "predict.py"
+    if format_ == "peft":
+        monkeypatch.setitem(sys.modules, "autopeft", None)  # an import of it fails
+    script = runpy.run_path(str(file))
+    model, tokenizer = script["load"]()
+    right = [tokens_that_are_right(model, tokenizer, row) for row in ROWS[32:]]
+    again = float(torch.cat(right).double().mean())
+    assert again == pytest.approx(result.best().quality, abs=1e-9)
+    assert again > 0.7  # something was learned, so equality says something
+    question = ROWS[0]["question"]
+    monkeypatch.setattr(sys, "argv", ["predict.py", "--max-new-tokens", "3", question])
+    capsys.readouterr()
+    runpy.run_path(str(file), run_name="__main__")
+    written = capsys.readouterr().out
+    assert written == f"{written_slowly(model, tokenizer, question, 3)}\n"
+
+
+def logits(model: Any, tokenizer: Any, question: str, answer: list[int]) -> torch.Tensor:
+    """Return what a model gives for each token of an answer after those before, and for the next.
+
+    A decoder beside an encoder begins with its start token.
+    """
+    prompt = tokenizer(question + "\n").input_ids
+    if model.config.is_encoder_decoder:
+        begun = [model.config.decoder_start_token_id, *answer]
+        inputs = {"input_ids": [prompt], "decoder_input_ids": [begun]}
+    else:
+        inputs = {"input_ids": [prompt[:-1] + answer]}  # without the tokenizer's end
+    with torch.inference_mode():
+        found = model(**{k: torch.tensor(v) for k, v in inputs.items()}, use_cache=False)
+    return found.logits[0, -len(answer) - 1 :]
+
+
+def tokens_that_are_right(model: Any, tokenizer: Any, row: dict[str, str]) -> torch.Tensor:
+    """Return for each token of an answer whether the model finds it after those before."""
+    answer = tokenizer(row["answer"]).input_ids
+    if not model.config.is_encoder_decoder:
+        del answer[0]  # the beginning of a text, which an answer is not
+    found = logits(model, tokenizer, row["question"], answer[:-1])
+    return found.argmax(-1) == torch.tensor(answer)
+
+
+def written_slowly(model: Any, tokenizer: Any, question: str, n_tokens: int) -> str:
+    """Return the likeliest tokens, one after the other, without a cache."""
+    answer: list[int] = []
+    while len(answer) < n_tokens and tokenizer.eos_token_id not in answer:
+        answer.append(int(logits(model, tokenizer, question, answer)[-1].argmax()))
+    return str(tokenizer.decode(answer, skip_special_tokens=True))

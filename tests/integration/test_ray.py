@@ -12,6 +12,7 @@ from autopeft.api.result import SearchResult
 from autopeft.trials.trial import TrialStatus
 from tests.integration.test_interruption import begin, resume
 from tests.integration.test_search import outcome
+from tests.tiny import save_tiny
 
 pytestmark = [
     pytest.mark.ray,
@@ -29,8 +30,11 @@ def test_one_worker_does_what_this_process_does(
     assert outcome(result.trials) == outcome(tiny_study.trials)
 
 
-def test_two_workers(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
-    result = autopeft.search(study=tmp_path / "s", workers=2, **tiny_settings)
+def test_two_workers_learn_to_write(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
+    model = save_tiny("llama", tmp_path / "model", "language_modeling")
+    settings = {k: v for k, v in tiny_settings.items() if k != "task"} | {"model": str(model)}
+    columns = {"text_columns": ("label",), "completion_column": "sentence"}
+    result = autopeft.search(study=tmp_path / "s", workers=2, **settings, **columns)
     assert [t.number for t in result.trials] == list(range(8))
     assert {t.status for t in result.trials} <= {TrialStatus.COMPLETE, TrialStatus.STOPPED}
     assert result.front

@@ -1,5 +1,6 @@
 """Whole searches on a tiny model: what the parts promise holds when they work together."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from autopeft.api.result import SearchResult
 from autopeft.api.search import resume_search
 from autopeft.errors import RequestError, StudyError
 from autopeft.trials.trial import TrialRecord, TrialStatus
+from tests.command import as_options, run
 from tests.tiny import save_tiny
 
 
@@ -97,6 +99,38 @@ def test_own_data_without_a_task(tiny_model: Path, tmp_path: Path) -> None:
     assert manifest["task"]["labels"] == ["1", "5"]
     assert (manifest["task"]["train_rows"], manifest["task"]["eval_rows"]) == (48, 12)
     assert result.best().status is TrialStatus.COMPLETE
+
+
+def test_a_decoder_learns_to_write_own_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_tiny("llama", tmp_path / "model", "language_modeling")
+    rows = [f"word{i % 9},word{i % 7},word{i % 9 + 1} word{i % 7}" for i in range(40)]
+    (tmp_path / "own.csv").write_text("\n".join(["subject,verb,sentence", *rows]) + "\n")
+    about = {"model": model, "data": tmp_path / "own.csv", "completion_column": "sentence"}
+    columns = ["--text-column", "subject", "--text-column", "verb"]
+    options = [*as_options({**about, "budget": "20%", "methods": "lora,ia3"}), *columns]
+    plan = run(capsys, "plan", *options, "--max-length", 5)
+    assert "quality is token_accuracy" in plan.out
+    # [CLS], two columns, two words and [SEP]: the prompt and what is to be written.
+    assert "32 of 32 training rows and 8 of 8 validation rows are longer than 5" in plan.err
+    how = as_options({"study": tmp_path / "s", "epochs": 1, "trials": 1, "strategy": "random"})
+    search = run(capsys, "search", *options, *how)
+    assert search.code == 0, search.err
+    assert "22,752 parameters, budget 20% = 4,550 adapter parameters, the head that" in search.err
+    assert run(capsys, "search", "--resume", "--study", tmp_path / "s", "--trials", 2).code == 0
+    shown = json.loads(run(capsys, "pareto", tmp_path / "s", "--all", "--format", "json").out)
+    assert [(t["number"], t["status"]) for t in shown["trials"]] == [
+        (0, "complete"),
+        (1, "complete"),
+    ]
+    export = run(capsys, "export", tmp_path / "s", "--to", tmp_path / "out")
+    assert 'predict.py "a text" "its second text"\n' in export.out
+    # Plain text has no columns to read, and a script takes its beginning.
+    plain = [*as_options({**about, "config": "preset:lora-qv", "epochs": 1})]
+    plain += ["--study", tmp_path / "t", "--to", tmp_path / "p"]
+    assert run(capsys, "train", *plain).code == 0
+    assert '"the beginning of a text"' in (tmp_path / "p" / "README.md").read_text()
 
 
 def test_more_trials_for_a_study(tiny_settings: dict[str, Any], tmp_path: Path) -> None:

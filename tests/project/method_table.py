@@ -36,6 +36,13 @@ feed-forward block; MiniLM is `bert`, Pythia `gpt_neox`, SmolLM `llama`, Phi-1 t
 """
 STRUCTURE_HEAD = """Of these the structure is tested: kinds of modules, layers, parameters.
 """
+WRITING_HEAD = """## Models that write text
+
+With `kind: language_modeling` the methods pass contract tests of their own: no token's output
+follows from later tokens, and `generate` writes the same with its cache as without. Trained tokens
+stand in front of the text; a gate is each token's own, where elsewhere it is a mean. Word
+embeddings that the head shares are refused.
+"""
 
 
 def text() -> str:
@@ -43,6 +50,7 @@ def text() -> str:
     parts = [HEAD, *_overview(), "", *_masked(), "", *_on_words(), "", MAIN, *_families(), ""]
     parts += [FURTHER_HEAD, *_refused_on(FURTHER)]
     parts += ["", STRUCTURE_HEAD, *_refused_on(STRUCTURE), "", *_reasons(), ""]
+    parts += [WRITING_HEAD, *_refused_to_write(), ""]
     return "\n".join([*parts, "## peft's types", "", *_peft_types(), ""])
 
 
@@ -112,6 +120,12 @@ def _reasons() -> list[str]:
         for reason, names in methods.items()
     ]
     return ["Why not:", "", *lines]
+
+
+def _refused_to_write() -> list[str]:
+    own, writing = _refusals("llama"), inspect_model(build("llama", "meta", "language_modeling"))
+    found = {name: refusal(get_method(name), writing) for name in method_names() if name not in own}
+    return [f"- `{name}` is refused: {reason}." for name, reason in found.items() if reason]
 
 
 @cache

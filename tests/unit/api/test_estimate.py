@@ -2,21 +2,29 @@
 
 import json
 import shutil
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 
 from autopeft.api.estimate import estimate, n_bytes
+from autopeft.cost.memory import step_cost
 from autopeft.cost.subject import MOST_ROWS, largest_batch
 from autopeft.errors import AutopeftError, RequestError
 from autopeft.methods.compose import attach, read_configuration
 from autopeft.methods.method import AttachContext
+from autopeft.models.head import TaskHead
+from autopeft.models.loading import load_model
+from autopeft.models.registry import resolve_model
 from autopeft.models.spec import inspect_model
-from tests.tiny import build
+from tests.tiny import build, save_tiny
 
 COUNTED = ("adapter_params", "head_params", "base_params", "flops_per_step", "memory_parts")
 
@@ -103,6 +111,81 @@ def test_parts_of_a_batch_hold_the_gradients_of_those_before(
     assert parts["flops_per_step"] == whole["flops_per_step"]
     assert part_alone["peak_memory_bytes"] < parts["peak_memory_bytes"]
     assert parts["peak_memory_bytes"] < whole["peak_memory_bytes"]
+
+
+@pytest.fixture(scope="module")
+def writers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of tiny models that write text."""
+    folder = tmp_path_factory.mktemp("writers")
+    families = ("llama", "gpt2", "t5")
+    return {name: save_tiny(name, folder / name, "language_modeling") for name in families}
+
+
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings")
+@pytest.mark.parametrize(
+    ("family", "targets", "whole"),
+    [
+        ("llama", ["q_proj", "v_proj"], None),
+        ("llama", ["q_proj", "v_proj"], ["lm_head", "embed_tokens"]),
+        ("gpt2", ["c_attn"], ["lm_head"]),
+        ("t5", ["q", "v"], None),
+    ],
+)
+def test_what_peft_wrote_for_a_model_that_writes_text(
+    family: str, targets: list[str], whole: list[str] | None, writers: dict[str, Path]
+) -> None:
+    """A kept head is of the base, also with weights of its own; modules may train whole."""
+    reference = resolve_model(str(writers[family]))
+    model, _ = load_model(
+        reference, TaskHead("language_modeling"), torch.device("cpu"), pad_token_id=0
+    )
+    n_base = sum(p.numel() for p in model.parameters())
+    config = LoraConfig(r=2, target_modules=targets, modules_to_save=whole)
+    config.fan_in_fan_out = family == "gpt2"  # or peft warns and sets it
+    config.task_type = "SEQ_2_SEQ_LM" if family == "t5" else "CAUSAL_LM"
+    attached = get_peft_model(model, config)
+    config.save_pretrained("adapter")
+    found = costs(
+        writers[family], Path("adapter"), language_modeling=True, batch_size=3, seq_length=10
+    )
+    made = step_cost(attached.train(), 3, 10)
+    assert found == {
+        "adapter_params": sum(p.numel() for p in attached.parameters() if p.requires_grad),
+        "head_params": 0,
+        "base_params": n_base,
+        "flops_per_step": made.flops,
+        "memory_parts": asdict(made.memory),
+    }
+
+
+def test_the_largest_batch_of_texts_to_write(writers: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("method: ia3\n")
+    ask = partial(
+        estimate,
+        str(writers["llama"]),
+        file,
+        language_modeling=True,
+        seq_length=32,
+        device_memory="8MiB",
+    )
+    rows = ask()["largest_batch"]
+    assert rows > 1
+    assert ask(batch_size=rows)["fits"]
+    assert not ask(batch_size=rows + 1)["fits"]
+
+
+def test_a_config_without_a_padding_token(writers: dict[str, Path], tmp_path: Path) -> None:
+    """Such as Llama's: a classifier gets the tokenizer's when it is loaded."""
+    config = json.loads((writers["gpt2"] / "config.json").read_text())
+    paddings = {}
+    file = tmp_path / "c.yaml"
+    file.write_text("method: lora\n")
+    for padding in (None, 0):
+        bare = tmp_path / "bare.json"
+        bare.write_text(json.dumps(config | {"pad_token_id": padding}))
+        paddings[padding] = costs(bare, file, batch_size=3)
+    assert paddings[None] == paddings[0]
 
 
 def test_the_largest_batch_fits_and_the_next_does_not(tiny_model: Path, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def test_texts_that_are_no_times(text: str) -> None:
         ({"workers": 0}, "--workers"),
         ({"seed": -1}, "--seed"),
         ({"rank": 8}, "Unknown setting 'rank'"),
-        ({"text_columns": ("a",)}, "go together"),
+        ({"text_columns": ("a",)}, "goes with --label-column, or with --completion-column"),
+        ({"label_column": "b", "completion_column": "c"}, "give one of them"),
+        ({"completion_column": "c"}, "those of --data, which is missing"),
         ({"text_columns": ("a",), "label_column": "b"}, "--data"),
         (
             {"text_columns": ("a", "b", "c"), "label_column": "d", "data": "x.csv"},

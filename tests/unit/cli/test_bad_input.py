@@ -27,6 +27,11 @@ def own(text: str, name: str = "own.csv") -> Arrange:
     return lambda folder: ["--data", write(folder / name, text), *columns]
 
 
+def written(text: str) -> Arrange:
+    columns = ["--text-column", "question", "--completion-column", "answer"]
+    return lambda folder: ["--data", write(folder / "own.csv", text), *columns]
+
+
 def task(text: str) -> Arrange:
     return lambda folder: ["--task", write(folder / "my.yaml", text)]
 
@@ -74,7 +79,38 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
     "empty file": (own(""), r"own\.csv"),
     "one class": (own("text,label\n" + "a,0\n" * 9), "same label"),
     "unread format": (own("x", "own.xlsx"), "xlsx"),
-    "half of the columns": (given("--data", "x", "--text-column", "a"), "go together"),
+    "half of the columns": (given("--data", "x", "--text-column", "a"), "goes with --label-column"),
+    "label and completion": (
+        given("--data", "x", "--label-column", "a", "--completion-column", "b"),
+        "--label-column is for a class and --completion-column for a text.*give one of them",
+    ),
+    "no column to write": (written("question\na\n"), "column 'answer' is missing.*are question"),
+    "nothing to write": (
+        written("question,answer\na,b\nc, \n"),
+        "'answer' has no value in row 2",
+    ),
+    "an encoder that is to write": (
+        written("question,answer\n" + "a,b\n" * 9),
+        "bert models do not write text: choose a decoder",
+    ),
+    "a column that a prompt cannot name": (
+        given("--data", "x", "--text-column", "a{b}", "--completion-column", "c"),
+        "with braces cannot stand in a prompt: rename it",
+    ),
+    "a column that a task's prompt cannot name": (
+        task(
+            "{schema_version: 1, name: x, kind: language_modeling, text_columns: ['a{b}'],"
+            " metrics: [token_accuracy]}"
+        ),
+        "the column 'a{b}' has braces",
+    ),
+    "prompt of an unknown column": (
+        task(
+            "{schema_version: 1, name: x, kind: language_modeling, text_columns: [question],"
+            " prompt: 'Q: {qestion}', metrics: [token_accuracy]}"
+        ),
+        "the prompt names 'qestion', which is not in text_columns",
+    ),
     "resume of nothing": (given("--resume"), "no study"),
     "resume of a foreign folder": (given("--resume", "--study", "."), "holds no study"),
     "foreign folder": (
@@ -105,7 +141,7 @@ def test_search(
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     # What the case leaves open comes from a search that would run.
     for option in ("task", "data", "model"):
-        own_data = "--text-column" in arguments
+        own_data = {"--text-column", "--completion-column"} & set(arguments)
         if f"--{option}" not in arguments and not (own_data and option == "task"):
             arguments += [f"--{option}", tiny_settings[option]]
     if name == "no network":
@@ -161,6 +197,25 @@ def test_estimate(
     text, message = ESTIMATES[name]
     file = write(tmp_path / "c.yaml", text)
     outcome = run(capsys, "estimate", "--model", tiny_model, "--config", file)
+    assert outcome.code == 2
+    one_sentence(outcome.err, message)
+    assert outcome.out == ""
+
+
+WRITERS: dict[str, tuple[list[object], str]] = {
+    "an encoder": ([], "bert models do not write text: choose a decoder"),
+    "classes": (["--num-labels", 3], "has no classes: leave --num-labels out"),
+}
+
+
+@pytest.mark.parametrize("what", [["--config", "preset:mam"], ["--space", "lora"]], ids=str)
+@pytest.mark.parametrize("name", WRITERS)
+def test_estimate_of_what_does_not_write_text(
+    name: str, what: list[object], tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, message = WRITERS[name]
+    asked = ["--model", tiny_model, *what, "--language-modeling", *options]
+    outcome = run(capsys, "estimate", *asked)
     assert outcome.code == 2
     one_sentence(outcome.err, message)
     assert outcome.out == ""

@@ -8,20 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from autopeft.api.data_notes import cut_notes
 from autopeft.errors import ModelError
 from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_model, load_tokenizer
 from autopeft.models.registry import resolve_model
-from autopeft.models.weights import check_weights
+from autopeft.models.weights import check_weights, check_writing_head
 from autopeft.tasks.data import load_data
 from autopeft.tasks.task import find_task
 from autopeft.trials.engine import Engine, Workload
 from tests.command import as_options, run
 from tests.tiny import save_tiny
 from tests.unit.cli.test_bad_input import one_sentence
+from tests.workload import WRITING
 
 WEIGHTS = "model.safetensors"
 Breaks = Callable[[Path], object]
@@ -180,6 +181,26 @@ def test_how_many_rows_are_cut(max_length: int, tiny_model: Path, tiny_data: Pat
         assert note.startswith(f"{longer[0]} of 96 training rows and {longer[1]} of 48 validation")
 
 
+@pytest.mark.parametrize("max_length", [4, 6, 11, 64])
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_how_many_rows_of_text_to_write_are_cut(
+    family: str, max_length: int, tmp_path: Path, tiny_data: Path
+) -> None:
+    """A decoder has prompt and text in one row, an encoder's decoder has a row of its own."""
+    reference = resolve_model(str(save_tiny(family, tmp_path, "language_modeling")))
+    data = load_data(WRITING, tiny_data)
+    notes = cut_notes(reference, data, max_length)
+    workload = Workload.prepare(reference, data, max_length)
+    assert cut_notes(reference, data, max_length, workload) == notes
+    words = 1 if family == "llama" else 0  # the label
+    longer = [
+        sum(words + len(text.split()) + 2 > max_length for text in split.completions)
+        for split in (data.train, data.validation)
+    ]
+    start = f"{longer[0]} of 96 training rows and {longer[1]} of 48 validation"
+    assert [note[: len(start)] for note in notes] == ([start] if any(longer) else [])
+
+
 def test_a_plan_says_what_becomes_of_length_and_batch(
     options: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +217,25 @@ def test_weights_that_break_later_are_an_error_of_the_model(model: Path) -> None
     cut_in_half(model)
     with pytest.raises(ModelError, match="Cannot load the model"):
         load_model(resolve_model(str(model)), TaskHead(), torch.device("cpu"), pad_token_id=0)
+
+
+def test_nothing_is_written_for_a_decoder_without_the_head_that_writes(
+    tmp_path: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = save_tiny("llama", tmp_path / "whole", "language_modeling")
+    check_writing_head(resolve_model(str(whole)))
+    model = shutil.copytree(whole, tmp_path / "model")
+    AutoModelForCausalLM.from_pretrained(whole).base_model.save_pretrained(model)
+    columns = ["--text-column", "label", "--completion-column", "sentence"]
+    outcome = run(capsys, "search", "--model", model, "--data", tiny_data, *columns)
+    assert outcome.code == 2
+    one_sentence(outcome.err, "cannot write text: lm_head would be random")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "whole"]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5", "bart", "gpt_neox", "opt"])
+def test_heads_that_write_are_found(family: str, tmp_path: Path) -> None:
+    check_writing_head(resolve_model(str(save_tiny(family, tmp_path, "language_modeling"))))
 
 
 def test_a_hub_models_weights_are_not_looked_for() -> None:

@@ -13,6 +13,7 @@ from autopeft.api import space_costs
 from autopeft.cli.histogram import log_histogram
 from autopeft.cli.space_costs import short
 from tests.command import run
+from tests.tiny import save_tiny
 
 NUMBERS = st.lists(st.integers(0, 10**13), min_size=1, max_size=30)
 
@@ -34,6 +35,17 @@ def test_plot_and_tables_or_plain_data(
     assert len(data["points"]) == 16
     rows = list(csv.DictReader(io.StringIO(run(capsys, *command, "--format", "csv").out)))
     assert [row["median"] for row in rows] == [str(costs["median"]) for costs in data["costs"]]
+
+
+def test_of_a_model_that_writes_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = save_tiny("t5", tmp_path / "t5", "language_modeling")
+    command = ["estimate", "--model", model, "--space", "lora", "--points", 1, "--format", "json"]
+    outcome = run(capsys, *command, "--language-modeling")
+    assert outcome.code == 0, outcome.err
+    written, classified = json.loads(outcome.out), json.loads(run(capsys, *command).out)
+    assert (written["head_params"], classified["head_params"] > 0) == (0, True)
+    # Here the decoder's head is of the base, there it is left out: both read and write as much.
+    assert written["points"][0]["flops_per_step"] > classified["points"][0]["flops_per_step"]
 
 
 @pytest.mark.parametrize(("name", "start"), [("f.html", b"<!doctype html>"), ("f.png", b"\x89PNG")])

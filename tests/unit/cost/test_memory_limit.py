@@ -85,6 +85,31 @@ def test_whatever_leaves_fits_with_the_largest_micro_batch(
         assert made.digest == space.configuration(point).digest
 
 
+def test_texts_to_write_go_through_the_model_in_parts() -> None:
+    """There the loss, which grows with the vocabulary, is most of what a limit has to hold."""
+    bare = partial(build, "llama", "meta", "language_modeling")
+    spec = inspect_model(bare())
+    costs = CostModel(spec, bare, 16)
+    nothing = read_configuration({"components": []}, spec)
+    training = replace(nothing.training, batch_size=1)
+    size = 2 * costs.memory(replace(nothing, training=training)).total
+    limit = MemoryLimit(text="a bit", limit=size, costs=costs)
+    budget = ParamBudget(text="8k", limit=8_000)
+    default = space_of("default", spec.n_layers)
+    space = CandidateSpace(default, spec, budget, {"batch_size": BATCH}, 16, limit)
+    units = np.random.default_rng(0).random((3, default.dimension)).tolist()
+    made = [space.trained(point) for unit in units if (point := space.at(unit)) is not None]
+    assert made
+    for configuration in made:
+        assert configuration is not None
+        assert costs.memory(configuration).total <= size
+        assert configuration.training.rows_at_once < BATCH
+        twice = replace(
+            configuration.training, micro_batch_size=2 * configuration.training.rows_at_once
+        )
+        assert costs.memory(replace(configuration, training=twice)).total > size
+
+
 def test_limits_split_batches_and_shut_points_out() -> None:
     """Otherwise the property above would say nothing."""
     free, tight = candidates("default", None), SPACES["default", 0.04]

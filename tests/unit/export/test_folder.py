@@ -1,14 +1,18 @@
 import ast
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from autopeft.errors import StudyError
-from autopeft.export.folder import ExportFacts, export_trial
+from autopeft.export.facts import ExportFacts, Writing
+from autopeft.export.folder import export_trial
 from autopeft.models.registry import ModelReference
+from autopeft.tasks.task import TaskSpec
 from autopeft.trials.trial import TrialResult, TrialStatus
 from tests.records import record
 
@@ -21,6 +25,7 @@ FACTS = ExportFacts(
     max_length=64,
     n_layers=2,
     n_texts=2,
+    writing=None,
     origin="rte",
     fingerprint="0123456789abcdef",
     train_rows=10,
@@ -65,15 +70,68 @@ def test_the_folder_is_complete(tmp_path: Path, adapter: Path) -> None:
 
 def test_the_script_holds_what_was_asked_and_is_valid(tmp_path: Path, adapter: Path) -> None:
     to = export_trial(record(0, [0.5, 0.6], 100), adapter, FACTS, tmp_path / "out")
-    tree = ast.parse((to / "predict.py").read_text())
-    values = {
+    assert constants(to / "predict.py") == {
+        "LABELS": list(FACTS.labels),
+        "MAX_LENGTH": 64,
+        "LOCAL_BASE": "/somewhere/m",
+    }
+
+
+def constants(script: Path) -> dict[str, object]:
+    """Return what a script takes from the study, read without running it."""
+    return {
         node.targets[0].id: ast.literal_eval(node.value)
-        for node in tree.body
+        for node in ast.parse(script.read_text()).body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in {"LABELS", "MAX_LENGTH", "LOCAL_BASE"}
+        and node.targets[0].id in {"LABELS", "MAX_LENGTH", "LOCAL_BASE", "COLUMNS", "PROMPT"}
     }
-    assert values == {"LABELS": list(FACTS.labels), "MAX_LENGTH": 64, "LOCAL_BASE": "/somewhere/m"}
+
+
+WRITINGS = {
+    "text-generation": Writing(
+        output="next_tokens",
+        text_columns=("question", "hint"),
+        prompt='Q: {question}\n"{hint}" costs $prompt ```\n',
+    ),
+    "text2text-generation": Writing(output="target_tokens", text_columns=(), prompt=""),
+}
+
+
+@pytest.mark.parametrize("pipeline", WRITINGS)
+def test_the_script_of_a_writer_makes_the_prompt_that_was_trained(
+    pipeline: str, tmp_path: Path, adapter: Path
+) -> None:
+    writing = WRITINGS[pipeline]
+    facts = replace(FACTS, writing=writing, n_texts=len(writing.text_columns), labels=())
+    to = export_trial(record(0, [0.5, 0.6], 100), adapter, facts, tmp_path / "out")
+    found = constants(to / "predict.py")
+    assert found["COLUMNS"] == list(writing.text_columns)
+    assert found["PROMPT"] == writing.prompt
+    task = TaskSpec(
+        schema_version=1,
+        name="t",
+        kind="language_modeling",
+        text_columns=writing.text_columns,
+        prompt=writing.prompt,
+        metrics=("token_accuracy",),
+    )
+    script = runpy.run_path(str(to / "predict.py"))
+    texts = ["{hint} \\1", "b"][: len(writing.text_columns)]
+    row = dict(zip(writing.text_columns, texts, strict=True))
+    assert script["prompt_of"](texts) == task.prompt_of(row)
+
+
+@pytest.mark.parametrize("pipeline", ["text-classification", *WRITINGS])
+def test_the_hub_reads_the_card(pipeline: str, tmp_path: Path, adapter: Path) -> None:
+    facts = replace(FACTS, writing=WRITINGS.get(pipeline))
+    to = export_trial(record(0, [0.5, 0.6], 100), adapter, facts, tmp_path / "out")
+    card = ModelCard.load(to / "README.md")
+    assert card.data.pipeline_tag == pipeline
+    assert (card.data.base_model, card.data.library_name) == ("org/m", "peft")
+    assert ("token_accuracy" in card.text) is (facts.writing is not None)
+    if facts.writing and facts.writing.prompt:
+        assert repr(facts.writing.prompt) in card.text
 
 
 FAILED = replace(record(1, [], 9), result=TrialResult(status=TrialStatus.NAN, reason="loss is nan"))

@@ -1,4 +1,6 @@
 import itertools
+from dataclasses import replace
+from random import Random
 
 import numpy as np
 import torch
@@ -99,3 +101,22 @@ def test_a_training_goes_on_after_any_step(
     rest = list(itertools.islice(epochs.after(step), len(straight) - step))
     assert rest == straight[step:]
     assert epochs.n_steps(1) <= epochs.n_steps(1.5) <= len(straight)
+
+
+@given(LENGTHS, st.integers(1, 60), st.randoms(use_true_random=False))
+def test_a_token_limit_also_holds_for_texts_to_write(
+    lengths: list[int], max_tokens: int, random: Random
+) -> None:
+    """A short question may have a long answer, and memory is predicted for both as long."""
+    written = random.sample(lengths, len(lengths))
+    data = replace(
+        split(lengths),
+        labels=np.ones(sum(written), np.int32),
+        label_starts=np.cumsum([0, *written]),
+        output="target_tokens",
+    )
+    batches = epoch_batches(data, 16, 0, 0, max_tokens) + sorted_batches(data, 16, max_tokens)
+    for batch in (batch for batch in batches if len(batch) > 1):
+        tensors = data.batch(batch, torch.device("cpu"))
+        assert tensors["input_ids"].numel() <= max_tokens
+        assert tensors["labels"].numel() <= max_tokens

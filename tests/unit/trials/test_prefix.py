@@ -18,8 +18,9 @@ from autopeft.models.spec import inspect_model, layers_of
 from autopeft.trials.engine import Engine
 from autopeft.trials.training import TrialRun
 from autopeft.trials.trial import RungReport, TrialSpec
+from tests.families import DECODERS
 from tests.tiny import build, data_of, save_tiny
-from tests.workload import tiny_engine, trial
+from tests.workload import WRITING, tiny_engine, trial
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,36 @@ def test_families(family: str, layers: str, used: bool, tiny_data: Path, tmp_pat
     assert losses(found) == pytest.approx(losses(reports(without, spec)), rel=1e-5)
     depth = frozen_depth(spec.configuration, without.spec)
     assert states_are_used(with_states, depth) == used
+
+
+#: Families that write text, by what is adapted, and whether they can begin above the rest.
+WRITERS = [
+    *((family, "last:1", True) for family in DECODERS),
+    *((family, "last:2", True) for family in ("t5", "bart")),
+    *(("t5", "last:3", False), ("bart", "last:3", True)),
+]
+
+
+@pytest.mark.parametrize(("family", "layers", "used"), WRITERS)
+def test_models_that_write_text(
+    family: str,
+    layers: str,
+    used: bool,
+    tiny_data: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = save_tiny(family, tmp_path / "model", "language_modeling")
+    found = []
+    for cache_bytes in (0, 2**24):
+        engine = tiny_engine(model, tiny_data, cache_bytes, WRITING)
+        spec = trial(engine, layers=layers)
+        run = TrialRun(engine, spec)
+        found.append([*run._train_to(2), run.evaluate()[1]])
+        run.close()
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert states_are_used(engine, frozen_depth(spec.configuration, engine.spec)) == used
+    assert ("t5 models compute all layers in every step: " in caplog.text) == (not used)
 
 
 @pytest.mark.parametrize("method", method_names())

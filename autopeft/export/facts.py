@@ -1,0 +1,79 @@
+"""`ExportFacts`: what the files of an export say beside the trial itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autopeft.models.registry import ModelReference
+from autopeft.models.spec import Output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """How a model was asked to write.
+
+    Attributes:
+        output: What the model gives: `next_tokens` of a decoder, `target_tokens` of a decoder
+            beside an encoder.
+        text_columns: Columns of the texts that a prompt is made of; none where a text is written
+            from its beginning.
+        prompt: What comes before the text, with `{column}` where a text goes.
+    """
+
+    output: Output
+    text_columns: tuple[str, ...]
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFacts:
+    """What the files of an export say beside the trial itself.
+
+    Attributes:
+        reference: The base model.
+        task: Name of the task.
+        about: The task in one sentence.
+        metric: Name of the quality.
+        labels: Names of the classes; empty where there are none.
+        max_length: Longest input in tokens.
+        n_layers: Layers of the base model.
+        n_texts: Texts of an input.
+        writing: How the model was asked to write; `None` where it classifies or rates.
+        origin: Where the data comes from.
+        fingerprint: Fingerprint of the data.
+        train_rows: Number of training rows.
+        eval_rows: Number of validation rows.
+        command: The command of the search.
+        versions: Versions of the packages, by name.
+        front: The front as a table in Markdown.
+        trials: How many trials ended how.
+    """
+
+    reference: ModelReference
+    task: str
+    about: str
+    metric: str
+    labels: tuple[str, ...]
+    max_length: int
+    n_layers: int
+    n_texts: int
+    writing: Writing | None
+    origin: str
+    fingerprint: str
+    train_rows: int
+    eval_rows: int
+    command: str
+    versions: Mapping[str, str]
+    front: str
+    trials: str
+
+    @property
+    def base(self) -> str:
+        """Name of the base model for other machines: the Hub id if there is one."""
+        return self.reference.hub_id or self.reference.location
+
+
+def example_texts(n_texts: int) -> list[str]:
+    """Return texts that show how many a model with so many text columns takes."""
+    if n_texts == 0:
+        return ["the beginning of a text"]
+    return ["a text", "its second text", *(["another text"] * n_texts)][:n_texts]
