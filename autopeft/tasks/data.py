@@ -179,7 +179,7 @@ def _from_hub(task: TaskSpec) -> tuple[list[Row], list[Row] | None, str]:
     hub = task.hub
     name = f"{hub.path}{'/' + hub.subset if hub.subset else ''}"
     try:
-        loaded = load_dataset(hub.path, hub.subset)
+        loaded = load_dataset(hub.path, hub.subset, revision=hub.revision)
     except Exception as error:
         raise DataError(
             f"Cannot load '{name}' from the Hugging Face Hub for the task '{task.name}': connect "

@@ -12,16 +12,27 @@ from autopeft.errors import DataError, UnknownNameError
 from autopeft.models.head import TaskKind
 from autopeft.tasks.metrics import METRICS
 
-#: A column's name in a prompt.
-_COLUMN = re.compile(r"\{([^{}]+)\}")
+#: A brace that stands for itself in a prompt, or a column's name.
+_MARK = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
 
 class HubSource(BaseModel):
-    """Where the data set is on the Hugging Face Hub."""
+    """Where the data set is on the Hugging Face Hub.
+
+    Attributes:
+        path: Its name, `owner/name`.
+        subset: Name of a part of it.
+        revision: Branch; data sets that are still Python scripts, which `datasets` does not run,
+            have their rows on `refs/convert/parquet`.
+        train: Split to train on.
+        validation: Split to evaluate on; `None` holds a part of the training rows out.
+        test: Split that nothing here reads.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     path: str
     subset: str | None = None
+    revision: str | None = None
     train: str = "train"
     validation: str | None = "validation"
     test: str | None = None
@@ -38,8 +49,8 @@ class TaskSpec(BaseModel):
         text_columns: One column, or two for pairs. What a model is to write may go with any
             number of them; with none it is a text from its beginning.
         label_column: Column of the label, or of the text to write.
-        prompt: What comes before the text to write, with `{column}` where a text column goes;
-            `None` puts every text column on a line of its own.
+        prompt: What comes before the text to write, with `{column}` where a text column goes, and
+            `{{` and `}}` for braces; `None` puts every text column on a line of its own.
         labels: Names of the classes, in the order of their numbers; `None` takes what the
             training data holds, sorted.
         metrics: Measured at each evaluation; the first is the quality that a search maximises.
@@ -92,8 +103,8 @@ class TaskSpec(BaseModel):
                 raise ValueError("a prompt is for language_modeling alone")
         elif marked := [c for c in self.text_columns if set(c) & set("{}")]:
             raise ValueError(f"the column '{marked[0]}' has braces, which a prompt cannot name")
-        for column in _COLUMN.findall(self.prompt or ""):
-            if column not in self.text_columns:
+        for column in _MARK.findall(self.prompt or ""):
+            if column and column not in self.text_columns:
                 raise ValueError(f"the prompt names '{column}', which is not in text_columns")
         return self
 
@@ -106,7 +117,9 @@ class TaskSpec(BaseModel):
 
     def prompt_of(self, row: Mapping[str, Any]) -> str:
         """Return what comes before the text to write in a row."""
-        return _COLUMN.sub(lambda match: str(row[match[1]]), self.prompt_template)
+        return _MARK.sub(
+            lambda match: str(row[match[1]]) if match[1] else match[0][0], self.prompt_template
+        )
 
     @property
     def quality(self) -> str:

@@ -90,9 +90,9 @@ def test_texts_to_write_go_through_the_model_in_parts() -> None:
     bare = partial(build, "llama", "meta", "language_modeling")
     spec = inspect_model(bare())
     costs = CostModel(spec, bare, 16)
-    nothing = read_configuration({"components": []}, spec)
-    training = replace(nothing.training, batch_size=1)
-    size = 2 * costs.memory(replace(nothing, training=training)).total
+    lora = read_configuration({"method": "lora"}, spec)
+    training = replace(lora.training, batch_size=1)
+    size = 2 * costs.memory(replace(lora, components=(), training=training)).total
     limit = MemoryLimit(text="a bit", limit=size, costs=costs)
     budget = ParamBudget(text="8k", limit=8_000)
     default = space_of("default", spec.n_layers)

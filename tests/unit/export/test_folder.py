@@ -92,7 +92,7 @@ WRITINGS = {
     "text-generation": Writing(
         output="next_tokens",
         text_columns=("question", "hint"),
-        prompt='Q: {question}\n"{hint}" costs $prompt ```\n',
+        prompt='Q: {question}\n{{"{hint}": {{}}}} costs $prompt ```\n',
     ),
     "text2text-generation": Writing(output="target_tokens", text_columns=(), prompt=""),
 }

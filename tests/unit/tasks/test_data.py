@@ -180,3 +180,15 @@ def test_real_data_sets_are_read(shared_data: Path) -> None:
     for name, n in sizes.items():
         data = load_data(find_task(name), shared_data / name)
         assert len(data.train) == n, name
+
+
+def test_braces_of_a_prompt_may_stand_for_themselves() -> None:
+    task = TaskSpec(
+        schema_version=1,
+        name="json",
+        kind="language_modeling",
+        text_columns=("question",),
+        prompt='{{"ask": "{question}", "as": {{{question}}}}}\n',
+        metrics=("token_accuracy",),
+    )
+    assert task.prompt_of({"question": "{why}"}) == '{"ask": "{why}", "as": {{why}}}\n'
