@@ -62,8 +62,21 @@ ALONE = {name for name in method_names() if get_method(name).info.goes_alone}
 OWN = {name for name in ALONE if isinstance(get_method(name), InsertedMethod)}
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("methods", [ALONE - OWN, OWN], ids=["library", "own"])
+#: One of each way of attaching and of writing files; all of them are tried where there is time.
+FEW = {"lora", "adalora", "ia3", "ln_tuning", "oft", "vera", "full", "bitfit"}
+FEW_OWN = {"p_tuning", "parallel_adapter", "prefix", "ssf"}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "methods",
+    [
+        pytest.param(FEW, id="some of the library"),
+        pytest.param(FEW_OWN, id="some of our own"),
+        pytest.param(ALONE - OWN, id="library", marks=pytest.mark.slow),
+        pytest.param(OWN, id="own", marks=pytest.mark.slow),
+    ],
+)
 def test_every_method_gives_its_quality_again(
     methods: set[str],
     tiny_model: Path,
@@ -77,7 +90,7 @@ def test_every_method_gives_its_quality_again(
         settings |= {
             "space": "everything",
             "max_length": 32,
-            "epochs": 20.0 if methods == OWN else 6.0,
+            "epochs": 20.0 if methods <= OWN else 6.0,
         }
         result = autopeft.search(study=tmp_path / method, methods=(method,), **settings)
         folders.append(result.export(tmp_path / f"out-{method}"))

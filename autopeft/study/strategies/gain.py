@@ -11,10 +11,12 @@ from botorch.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.multi_objective import logei
 from botorch.exceptions import BotorchWarning
+from botorch.exceptions.errors import ModelFittingError, OptimizationGradientError
 from botorch.generation.gen import gen_candidates_scipy
 from botorch.sampling import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from botorch.utils.multi_objective.pareto import is_non_dominated
+from linear_operator.utils.errors import NanError, NotPSDError
 from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
 
@@ -27,6 +29,8 @@ logei._load_attempted = True  # noqa: SLF001 - there is no public switch
 
 Matrix = NDArray[np.float64]
 
+#: What BoTorch raises where matrices have no inverse in floating-point numbers.
+NUMERICAL_ERRORS = (ModelFittingError, NanError, NotPSDError, OptimizationGradientError)
 MC_SAMPLES = 64
 CHUNK = 64
 #: Values further below the lower quartile than so many interquartile ranges are moved there: one
@@ -103,20 +107,24 @@ class Gain:
         """Return the row that is best in the neighbourhood of one; nothing must be known.
 
         Args:
-            row: Where to start, shape (d,).
+            row: Where to start, shape (d,); it is returned where the gain has no gradient, as may
+                be right beside points that were measured.
             fixed: Columns that stay as they are.
         """
         start = torch.from_numpy(row)[None, None]
         # BoTorch insists on telling of searches along a line that end early; the point is good.
-        with warnings.catch_warnings(record=True):
-            best, _ = gen_candidates_scipy(
-                start,
-                self._function,
-                0.0,
-                1.0,
-                options={"maxiter": CLIMB_ITERATIONS},
-                fixed_features={i: float(row[i]) for i in fixed},
-            )
+        with _quiet(), warnings.catch_warnings(record=True):
+            try:
+                best, _ = gen_candidates_scipy(
+                    start,
+                    self._function,
+                    0.0,
+                    1.0,
+                    options={"maxiter": CLIMB_ITERATIONS},
+                    fixed_features={i: float(row[i]) for i in fixed},
+                )
+            except NUMERICAL_ERRORS:
+                return row
         result: Matrix = best.detach()[0, 0].numpy()
         return result
 

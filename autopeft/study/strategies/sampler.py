@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autopeft.study.strategies.activity import Params
 from autopeft.study.strategies.columns import Columns
+from autopeft.study.strategies.gain import NUMERICAL_ERRORS
 from autopeft.study.strategies.goal import Constraints, Goal, KnownObjective
+
+logger = logging.getLogger(__name__)
 
 #: Where a trial's point is kept from its beginning, for other processes that ask.
 POINT = "autopeft:point"
@@ -156,7 +160,11 @@ class AutoPeftSampler(BaseSampler):
         goal = Goal(columns, study.directions, self._known, self._constraints)
         if len(measured) >= self._n_startup:
             rng = self._generator(number)
-            found = goal.best(points, measured, pending, tried, rng)
+            try:
+                found = goal.best(points, measured, pending, tried, rng)
+            except NUMERICAL_ERRORS as error:
+                logger.warning("trial %d gets a quasi-random point: %s", number, error)
+                found = None
             if found is not None:
                 return found
         return self._start(columns, goal, number, tried)

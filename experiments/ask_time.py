@@ -1,0 +1,115 @@
+"""How long the Bayesian strategy takes for a point, with memory among the objectives and without.
+
+Trials are not trained: their qualities are made up, which changes nothing in what an ask computes.
+With memory, every point of the pool looked at exactly is the alternative.
+
+    python experiments/ask_time.py --trials 16
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from autopeft.api.problem import Problem, resolve
+from autopeft.api.request import SearchRequest
+from autopeft.api.wiring import build_strategy
+from autopeft.study.strategies import bayesian
+from autopeft.study.strategy import Candidate, Strategy
+from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
+
+#: Finalists, so that the glance leaves nobody out.
+ALL = 10**6
+
+
+def problem_of(objectives: str) -> Problem:
+    """Return the embedded task within 1 % of MiniLM."""
+    return resolve(
+        SearchRequest.build(
+            model="minilm",
+            budget="1%",
+            objectives=objectives,
+            trials=40,
+            train_rows=64,
+            eval_rows=32,
+        )
+    )
+
+
+def record_of(problem: Problem, number: int, candidate: Candidate) -> TrialRecord:
+    """Return a trial with a quality that grows with its size and prefers a learning rate."""
+    configuration = problem.configuration(candidate.assignment)
+    cost = problem.cost(configuration)
+    rate = abs(np.log10(configuration.training.learning_rate) + 2.5)
+    quality = float(0.4 + 0.02 * np.log10(cost.adapter_params) - 0.05 * rate)
+    metric = problem.data.task.quality
+    report = RungReport(
+        rung=0,
+        step=1,
+        fidelity=1.0,
+        metrics={metric: quality},
+        eval_loss=1.0,
+        train_loss=1.0,
+        seconds=1.0,
+        last=True,
+    )
+    return TrialRecord(
+        spec=TrialSpec(number=number, configuration=configuration, rungs=(1.0,), epochs=1, seed=0),
+        assignment=candidate.assignment,
+        notes=candidate.notes,
+        cost=cost,
+        quality_metric=metric,
+        reports=(report,),
+        result=TrialResult(status=TrialStatus.COMPLETE, seconds=1.0),
+    )
+
+
+def timed(strategy: Strategy, records: list[TrialRecord]) -> tuple[float, Candidate]:
+    """Return the processor seconds of an ask, and its point."""
+    started = time.process_time()
+    candidate = strategy.ask(records, len(records))
+    assert candidate is not None
+    return time.process_time() - started, candidate
+
+
+def asks(problem: Problem, trials: int, *, exactly: bool) -> Iterator[float]:
+    """Yield the seconds of each ask that has a model; the trials are the same either way."""
+    strategy = build_strategy(problem, problem.reference_point())
+    other = build_strategy(problem, problem.reference_point())
+    records: list[TrialRecord] = []
+    glance = bayesian.FINALISTS
+    for number in range(trials):
+        seconds, candidate = timed(strategy, records)
+        if candidate.notes["origin"] == "nehvi":
+            if exactly:
+                bayesian.FINALISTS = ALL
+                seconds, _ = timed(other, records)
+                bayesian.FINALISTS = glance
+            yield seconds
+        records.append(record_of(problem, number, candidate))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=16, help="the first 13 are the start's")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for objectives, exactly in (
+        ("quality,params", False),
+        ("quality,params,memory", False),
+        ("quality,params,memory", True),
+    ):
+        found = list(asks(problem_of(objectives), options.trials, exactly=exactly))
+        how = "every point exactly" if exactly else "as it is"
+        print(
+            f"{objectives:22} {how:20} {statistics.median(found):6.2f} s "
+            f"({min(found):.2f} to {max(found):.2f}, {len(found)} asks)",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
