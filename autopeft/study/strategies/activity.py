@@ -31,9 +31,10 @@ def conditions_of(
 ) -> dict[str, Condition]:
     """Return the condition of each parameter that not all points have, as far as they show one.
 
-    A parameter follows a choice if the choice is there whenever the parameter is, and no value of
-    it comes both with and without the parameter. Of several such choices the one whose values
-    tell most is taken: the parameter's own parent rather than a grandparent.
+    A parameter follows a choice if the choice is there whenever the parameter is, and at other
+    times too, and no value of it comes both with and without the parameter; with values that no
+    trial had, it is taken to be there. Of several such choices the one that holds for the fewest
+    trials is taken: the parameter's own parent rather than a grandparent.
 
     Args:
         distributions: All parameters.
@@ -49,7 +50,7 @@ def conditions_of(
             condition
             for choice, distribution in distributions.items()
             if choice != name and isinstance(distribution, CategoricalDistribution)
-            if (condition := _condition(choice, present, absent)) is not None
+            if (condition := _condition(choice, distribution, present, absent)) is not None
         ]
         if found:
             conditions[name] = min(found, key=lambda condition: _holding(condition, seen))
@@ -57,15 +58,17 @@ def conditions_of(
 
 
 def _condition(
-    choice: str, present: Iterable[Params], absent: Iterable[Params]
+    choice: str,
+    distribution: CategoricalDistribution,
+    present: Iterable[Params],
+    absent: Iterable[Params],
 ) -> Condition | None:
-    values: dict[Any, None] = {}
-    for params in present:
-        if choice not in params:
-            return None
-        values[params[choice]] = None
-    condition = Condition(choice, tuple(values))
-    return None if any(condition.holds(params) for params in absent) else condition
+    without = [params[choice] for params in absent if choice in params]
+    if not without:  # both come and go together, and neither is the other's parent
+        return None
+    values = tuple(value for value in distribution.choices if value not in without)
+    condition = Condition(choice, values)
+    return condition if all(condition.holds(params) for params in present) else None
 
 
 def _holding(condition: Condition, seen: Sequence[Params]) -> int:

@@ -34,6 +34,24 @@ def test_conditions_are_those_that_no_trial_breaks() -> None:
     assert order.index("method") < order.index("start") < order.index("deep")
 
 
+def test_with_a_value_that_no_trial_had_a_parameter_is_there() -> None:
+    found = conditions_of(SPACE, SEEN[:3])
+    assert found["rank"] == Condition("method", ("lora", "none"))
+
+
+def test_choices_that_come_and_go_together_follow_their_parent() -> None:
+    space = {"method": SPACE["method"], "first": SPACE["start"], "second": SPACE["noise"]}
+    seen: list[dict[str, Any]] = [
+        {"method": "lora", "first": "svd", "second": 0},
+        {"method": "lora", "first": "zero", "second": 1},
+        {"method": "ia3"},
+        {"method": "none"},
+    ]
+    parent = Condition("method", ("lora",))
+    assert conditions_of(space, seen) == {"first": parent, "second": parent}
+    assert set(Columns(space, seen).active(seen[0])) == {"method", "first", "second"}
+
+
 def test_points_have_the_parameters_that_belong_together() -> None:
     columns = Columns(SPACE, SEEN)
     drawn = columns.draw(0)
