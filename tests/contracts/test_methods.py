@@ -204,7 +204,9 @@ def test_merged_output_equals_unmerged(method: str, extra: Choices, family: str)
     assert torch.allclose(logits(attachment.model, family), unmerged, atol=1e-5)
 
 
-@pytest.mark.parametrize(("method", "extra", "family"), CASES)
+@pytest.mark.parametrize(
+    ("method", "extra", "family"), [case for case in CASES if case[2] in {"bert", "llama"}]
+)
 def test_attaching_is_reproducible(method: str, extra: Choices, family: str) -> None:
     first, _ = attached(method, extra, family)
     second, _ = attached(method, extra, family)

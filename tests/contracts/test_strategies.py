@@ -205,6 +205,7 @@ def test_the_start_holds_a_ladder_of_ranks() -> None:
     assert not candidates().fits(larger)
 
 
+@pytest.mark.slow
 def test_the_surrogate_beats_random_where_there_is_something_to_learn() -> None:
     from autopeft.study.pareto import hypervolume
 

@@ -50,9 +50,20 @@ def without_clock(data: dict[str, Any]) -> list[dict[str, Any]]:
     return [{k: v for k, v in trial.items() if k != "seconds"} for trial in data["trials"]]
 
 
+@pytest.fixture
+def _without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes that are started find a package `ray` that cannot be imported."""
+    package = tmp_path / "forbidden" / "ray"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('one worker needs no Ray')\n")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+
+@pytest.mark.usefixtures("_without_ray")
 def test_killed_and_resumed_equals_uninterrupted(
     tiny_study: SearchResult, tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
+    """Also where Ray cannot be imported, as one worker never does."""
     folder = tmp_path / "studies" / "killed"
     process = begin(tiny_settings, folder, "[2/8]")
     os.killpg(process.pid, signal.SIGKILL)

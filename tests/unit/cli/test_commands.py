@@ -45,17 +45,6 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
 
 
-def test_the_local_runner_never_imports_ray(tiny_settings: dict[str, Any]) -> None:
-    code = (
-        "import sys, autopeft, pathlib\n"
-        f"settings = { ({**tiny_settings, 'trials': 1, 'data': str(tiny_settings['data'])})!r}\n"
-        "autopeft.search(runner='local', **settings)\n"
-        "print('ray' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("False")
-
-
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version").out.startswith("autopeft 0.")
 

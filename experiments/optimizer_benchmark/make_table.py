@@ -1,0 +1,132 @@
+"""Train a fixed sample of the default space to the end and write down every learning curve.
+
+The table lets strategies be compared in minutes instead of days: a trial is looked up, not trained.
+Rows are appended as they are measured; a second run goes on where the first ended.
+
+    python experiments/optimizer_benchmark/make_table.py --task sst2 --data ../shared/data/sst2 \
+        --to experiments/optimizer_benchmark/sst2.jsonl
+
+The sample is the first points of a scrambled Sobol sequence over the default space within 1 % of
+MiniLM's parameters; the first of them are trained with a second seed too, after all others.
+`--part I/N` trains every N-th of these trainings from the I-th on, into a file of its own.
+"""
+
+import argparse
+import itertools
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autopeft.api.problem import Problem, resolve
+from autopeft.api.request import SearchRequest
+from autopeft.runners.local import run_trial
+from autopeft.study.strategies.drawing import untried_sobol
+from autopeft.trials.engine import Engine, Workload
+from autopeft.trials.ports import Decision
+from autopeft.trials.trial import RungReport, TrialResult, TrialSpec
+
+RUNGS = (1 / 9, 1 / 3, 1.0)
+
+
+class Curve:
+    """Takes what one trial measures, and stops none."""
+
+    def __init__(self) -> None:
+        self.reports: list[RungReport] = []
+        self.result: TrialResult | None = None
+
+    def report(self, _: int, report: RungReport) -> Decision:
+        self.reports.append(report)
+        return Decision.CONTINUE
+
+    def finish(self, _: int, result: TrialResult) -> None:
+        self.result = result
+
+
+def problem_of(options: argparse.Namespace) -> Problem:
+    """Return the problem that the table is of."""
+    return resolve(
+        SearchRequest.build(
+            task=options.task,
+            data=options.data,
+            model="minilm",
+            budget="1%",
+            train_rows=options.rows,
+            eval_rows=options.eval_rows,
+            epochs=1.0,
+            head_learning_rate=0.02,
+            precision="float32",
+            seed=0,
+        )
+    )
+
+
+def train(
+    engine: Engine, problem: Problem, number: int, point: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """Train one point to the end and return its row of the table."""
+    configuration = problem.configuration(point)
+    spec = TrialSpec(
+        number=number, configuration=configuration, rungs=RUNGS, epochs=problem.epochs, seed=seed
+    )
+    curve = Curve()
+    with tempfile.TemporaryDirectory() as folder:
+        run_trial(engine, spec, Path(folder), curve)
+    assert curve.result is not None
+    cost = problem.cost(configuration)
+    return {
+        "number": number,
+        "seed": seed,
+        "digest": configuration.digest,
+        "point": dict(point),
+        "adapter_params": cost.adapter_params,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "status": curve.result.status.value,
+        "reports": [report.to_dict() for report in curve.reports],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default="sst2")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--eval-rows", type=int, default=600)
+    parser.add_argument("--configurations", type=int, default=400)
+    parser.add_argument("--repeated", type=int, default=100, help="trained with seed 1 as well")
+    parser.add_argument("--part", default="0/1")
+    parser.add_argument("--to", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    index, parts = map(int, options.part.split("/"))
+    problem = problem_of(options)
+    drawn = untried_sobol(problem.space, 0, set())
+    points = list(itertools.islice(drawn, options.configurations))
+    trainings = [(n, 0) for n in range(len(points))]
+    trainings += [(n, 1) for n in range(min(options.repeated, len(points)))]
+    done = set()
+    if options.to.exists():
+        rows = map(json.loads, options.to.read_text(encoding="utf-8").splitlines())
+        done = {(row["number"], row["seed"]) for row in rows}
+    workload = Workload.prepare(
+        problem.reference,
+        problem.data,
+        problem.max_length,
+        cache_bytes=problem.cache_bytes,
+        precision="float32",
+    )
+    engine = Engine(workload, torch.device("cpu"))
+    with options.to.open("a", encoding="utf-8") as file:
+        for number, seed in trainings[index::parts]:
+            if (number, seed) not in done:
+                row = train(engine, problem, number, points[number], seed)
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+
+
+if __name__ == "__main__":
+    main()
