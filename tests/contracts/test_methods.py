@@ -205,7 +205,7 @@ def test_merged_output_equals_unmerged(method: str, extra: Choices, family: str)
 
 
 @pytest.mark.parametrize(
-    ("method", "extra", "family"), [case for case in CASES if case[2] in {"bert", "llama"}]
+    ("method", "extra", "family"), [case for case in CASES if case.values[2] in {"bert", "llama"}]
 )
 def test_attaching_is_reproducible(method: str, extra: Choices, family: str) -> None:
     first, _ = attached(method, extra, family)
