@@ -29,11 +29,6 @@ from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
 
-# BoTorch 0.18 would compile a C++ kernel before the first candidate: up to a minute where there is
-# a compiler, other rounding where there is none, and a compilation that is interrupted leaves a
-# lock behind on which every later search waits for ever.
-logei._load_attempted = True  # noqa: SLF001 - there is no public switch
-
 POOL = 512
 LOCAL_STARTS = 4
 LOCAL_ROUNDS = 3

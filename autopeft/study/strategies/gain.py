@@ -22,11 +22,6 @@ from numpy.typing import NDArray
 
 from autopeft.study.strategies.surrogate import QualityWithCosts, fit_quality
 
-# BoTorch 0.18 would compile a C++ kernel before the first candidate: up to a minute where there is
-# a compiler, other rounding where there is none, and a compilation that is interrupted leaves a
-# lock behind on which every later search waits for ever.
-logei._load_attempted = True  # noqa: SLF001 - there is no public switch
-
 Matrix = NDArray[np.float64]
 
 #: What BoTorch raises where matrices have no inverse in floating-point numbers.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from botorch.acquisition.multi_objective import logei
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.model import Model
@@ -11,6 +12,11 @@ from botorch.models.transforms import Standardize
 from botorch.posteriors import Posterior, TransformedPosterior
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from torch import Tensor
+
+# BoTorch 0.18 would compile a C++ kernel before the first candidate: up to a minute where there is
+# a compiler, other rounding where there is none, and a compilation that is interrupted leaves a
+# lock behind on which every later search waits for ever.
+logei._load_attempted = True  # noqa: SLF001 - there is no public switch
 
 #: Iterations of the fit. Nearly all fits end long before; one on a handful of noiseless points
 #: can go on for half a minute without getting better.
