@@ -23,8 +23,8 @@ from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Configuration, Value
 from autopeft.space.point import point_space
 from autopeft.space.schema import ModelShape, find_space, read_space
-from autopeft.study.fidelity import rung_shares
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
+from autopeft.study.rungs import rung_shares
 from autopeft.study.study import StudyPlan
 from autopeft.tasks.data import TaskData, load_data, own_task
 from autopeft.tasks.metrics import METRICS
@@ -101,6 +101,7 @@ class Problem:
             rungs=rung_shares(self.request.fidelity),
             epochs=self.epochs,
             seed=self.request.seed,
+            fidelity=self.request.fidelity,
         )
 
     def reference_point(self) -> ReferencePoint:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autopeft.errors import RequestError
+from autopeft.study.rungs import Fidelity
 
 #: What a resumed search may change: how long and where, never what is searched.
 RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri", "cache"})
@@ -32,7 +33,9 @@ class SearchRequest(BaseModel):
         methods: Methods to search; `None` takes all of the space.
         objectives: `quality` and at least one of `params` and `memory`.
         strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`.
-        fidelity: `asha` (early stopping) or `none`.
+        fidelity: Which trials are trained to the end: `asha` stops weak ones early, `hyperband`
+            sooner and with some trials that it spares, `shortlist` trains all a little and only the
+            best to the end, `none` trains all to the end.
         trials: Trials to start in all.
         time: Time after which no trial is started, such as `30m` or `1h30m`.
         epochs: Passes over the training rows of a full training; `None` takes the task's.
@@ -71,7 +74,7 @@ class SearchRequest(BaseModel):
     methods: tuple[str, ...] | None = None
     objectives: str = "quality,params"
     strategy: Literal["bayesian", "random", "tpe", "nsga2"] = "bayesian"
-    fidelity: Literal["asha", "none"] = "asha"
+    fidelity: Fidelity = "asha"
     trials: Annotated[int, Field(ge=1)] = 16
     time: str | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None

@@ -78,7 +78,7 @@ def pareto_picture(summary: Summary) -> Figure:
     for method, records in _by_method(summary.records).items():
         look = mark(method)
         complete = [r for r in records if counts_for_front(r)]
-        stopped = [r for r in records if r.status is TrialStatus.STOPPED]
+        stopped = [r for r in records if r.status in {TrialStatus.STOPPED, TrialStatus.PAUSED}]
         common: dict[str, Any] = {"color": look.color, "marker": look.marker, "s": 46}
         axes.scatter(*_coordinates(complete), label=method, **common)
         faint = theme()["stopped_opacity"]

@@ -15,8 +15,10 @@ from autopeft.space.configuration import Configuration, Value
 from autopeft.study.fidelity import SuccessiveHalving
 from autopeft.study.objective import Objective, ReferencePoint, compared, counts_for_front
 from autopeft.study.pareto import front, hypervolume
+from autopeft.study.rungs import Fidelity, full_trainings
+from autopeft.study.shortlist import Shortlist
+from autopeft.study.standing import Comparison
 from autopeft.study.strategy import Strategy
-from autopeft.tasks.metrics import METRICS
 from autopeft.trials.ports import Clock, Decision, NoTrial
 from autopeft.trials.store import TrialStore
 from autopeft.trials.trial import (
@@ -43,7 +45,7 @@ class StudyObserver(Protocol):
         """A trial measured something at a rung."""
 
     def finished(self, record: TrialRecord, /) -> None:
-        """A trial ended."""
+        """A trial ended, or pauses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +58,13 @@ class StudyPlan:
         quality_metric: Name of the metric that is maximised.
         eval_rows: Number of rows that it is measured on.
         max_trials: Trials to start in all.
-        max_seconds: Time after which no trial is started, `None` for no limit.
+        max_seconds: Time after which no trial is started, `None` for no limit; where trials pause,
+            what it takes to finish the short list is set aside.
         rungs: Shares of a full training after which trials report.
         epochs: Passes over the training data of a full training.
         seed: The study's seed. All trials train with it: with common random numbers two
             configurations differ by what they are, not by their luck.
+        fidelity: Who goes on from a rung; one of `FIDELITIES`.
     """
 
     objectives: tuple[Objective, ...]
@@ -72,6 +76,7 @@ class StudyPlan:
     rungs: tuple[float, ...]
     epochs: float
     seed: int
+    fidelity: Fidelity = "asha"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +106,16 @@ class Study:
         self._store = store
         self._clock = clock
         self._observers = observers
-        metric = METRICS[plan.quality_metric]
+        comparison = Comparison(objectives=plan.objectives, reference=plan.reference)
+        pauses = plan.fidelity == "shortlist"
+        self._shortlist = Shortlist(comparison=comparison) if pauses else None
         self._halving = SuccessiveHalving(
-            objectives=plan.objectives,
-            reference=plan.reference,
-            error=lambda score: metric.error(score, plan.eval_rows),
+            comparison=comparison, brackets=plan.fidelity == "hyperband"
         )
         self._interrupted = deque(r for r in store.records if r.result is None)
         self._begun = clock.now()
+        self._started_here = 0
+        self._tried_all = False
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -117,19 +124,37 @@ class Study:
 
     def next_trial(self) -> TrialSpec | NoTrial:
         """Return the next trial, recorded as running, or why there is none."""
-        if self._out_of_time():
-            return NoTrial.FINISHED
-        if self._interrupted:
+        if self._interrupted and (self._shortlist or not self._out_of_time()):
             record = self._interrupted.popleft()
             self._tell("started", record)
             return record.spec
-        number = len(self.records)
-        if number >= self.plan.max_trials:
+        return self._new_trial() or self._paused_trial()
+
+    def _paused_trial(self) -> TrialSpec | NoTrial:
+        """Let the next trial of the short list go on, once all that are to be started pause."""
+        if self._shortlist is None:
             return NoTrial.FINISHED
+        choice = self._shortlist.choose(self.records)
+        for number in choice.drop:
+            seconds = self.records[number].seconds
+            self.finish(number, TrialResult(status=TrialStatus.STOPPED, seconds=seconds))
+        if choice.go_on:
+            record = self._store.go_on(choice.go_on[0])
+            self._tell("started", record)
+            return record.spec
+        running = any(r.result is None for r in self.records)
+        return NoTrial.WAIT if running else NoTrial.FINISHED
+
+    def _new_trial(self) -> TrialSpec | None:
+        """Start the next trial, if there is to be one."""
+        number = len(self.records)
+        if self._tried_all or number >= self.plan.max_trials or self._out_of_time():
+            return None
         candidate = self._strategy.ask(self.records, number)
         if candidate is None:
             logger.warning("every configuration of the space has been tried")
-            return NoTrial.FINISHED
+            self._tried_all = True
+            return None
         spec = TrialSpec(
             number=number,
             configuration=self._points.configuration(candidate.assignment),
@@ -139,19 +164,24 @@ class Study:
         )
         cost = self._points.cost(spec.configuration)
         metric = self.plan.quality_metric
-        self._store.add(spec, candidate.assignment, cost, metric, candidate.notes)
+        pause = 0 if self._shortlist else None
+        self._store.add(spec, candidate.assignment, cost, metric, candidate.notes, pause)
+        self._started_here += 1
         self._tell("started", self.records[number])
         return spec
 
     def report(self, number: int, report: RungReport) -> Decision:
         """Record what a trial measured, then decide whether it goes on."""
+        again = len(self.records[number].reports) > report.rung
         record = self._store.record_rung(number, report)
-        self._tell("reported", record)
-        if report.last:
+        if not again:  # a trial that was interrupted says again what it said last
+            self._tell("reported", record)
+        if record.status is TrialStatus.PAUSED:
+            self._tell("finished", record)
+            return Decision.PAUSE
+        if report.last or self._shortlist is not None:
             return Decision.CONTINUE
-        if self._halving.decide(self.records, number, report.rung) is Decision.STOP:
-            return Decision.STOP
-        return Decision.CONTINUE
+        return self._halving.decide(self.records, number, report.rung)
 
     def finish(self, number: int, result: TrialResult) -> None:
         """Record how a trial ended.
@@ -178,7 +208,20 @@ class Study:
 
     def _out_of_time(self) -> bool:
         limit = self.plan.max_seconds
-        return limit is not None and self._clock.now() - self._begun >= limit
+        return limit is not None and self._clock.now() - self._begun + self._reserve() >= limit
+
+    def _reserve(self) -> float:
+        """Return the seconds that finishing the short list of one more trial will take.
+
+        As long a full training as those parts of one that were trained so far.
+        """
+        if self._shortlist is None or not self._started_here:
+            return 0.0
+        share = self.plan.rungs[0]
+        elapsed = self._clock.now() - self._begun
+        n_trials = len(self.records) + 1
+        whole = full_trainings(self.plan.fidelity, n_trials)[0]
+        return elapsed / (share * self._started_here) * (whole - share * (n_trials - 1))
 
     def _tell(self, event: str, record: TrialRecord) -> None:
         for observer in self._observers:
