@@ -8,6 +8,7 @@ from autopeft.export.facts import ExportFacts, Writing
 from autopeft.export.folder import export_trial
 from autopeft.models.registry import ModelReference
 from autopeft.report.markdown import front_table
+from autopeft.report.stopping import rung_facts
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.trials.folder import StudyFolder
@@ -114,6 +115,7 @@ class SearchResult:
             "budget": {"text": summary.budget_text, "limit": summary.budget_limit},
             "objectives": [o.name for o in summary.objectives],
             "hypervolume": summary.hypervolume,
+            "rungs": [evidence.to_dict() for evidence in rung_facts(summary)],
             "front": [record.number for record in self.front],
             "best": _number(summary.best()),
             "knee": _number(summary.knee()),

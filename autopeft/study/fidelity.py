@@ -1,13 +1,12 @@
 """Early stopping: which trials go on from a rung, and which are stopped there."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autopeft.study.pareto import ranks
-from autopeft.study.rungs import ETA, bracket
-from autopeft.study.signals import rung_evidence
-from autopeft.study.standing import Comparison, doubt
+from autopeft.study.evidence import rung_evidence
+from autopeft.study.pareto import front
+from autopeft.study.rungs import bracket, kept_at_least
+from autopeft.study.standing import Comparison
 from autopeft.trials.ports import Decision
 from autopeft.trials.trial import TrialRecord
 
@@ -41,14 +40,14 @@ class SuccessiveHalving:
         """Decide on the trial `number`, whose report at `rung` is among the records."""
         if self.brackets and rung < bracket(number):
             return Decision.CONTINUE
-        evidence = rung_evidence(records, rung)
+        evidence = rung_evidence(records, rung, self.comparison)
         if not evidence.trusted:
             return Decision.CONTINUE
         reached = [r for r in records if len(r.reports) > rung and not r.status.failed]
         here = [record.number for record in reached].index(number)
-        points = self.comparison.points(reached, rung, evidence)
-        points[here, 0] -= LENIENCY * doubt(evidence)
-        if ranks(points)[here] == 0:
+        points = self.comparison.points(reached, rung, evidence.signal)
+        points[here, 0] -= LENIENCY * evidence.doubt
+        if here in front(points):
             return Decision.CONTINUE
-        place = self.comparison.places(points)[here]
-        return Decision.CONTINUE if place < math.ceil(len(reached) / ETA) else Decision.STOP
+        best = self.comparison.best(points, kept_at_least(len(reached)))
+        return Decision.CONTINUE if here in best else Decision.STOP

@@ -16,7 +16,7 @@ ETA = 3
 
 #: A short list has at least so many trials, if so many were started: a front has about as many
 #: members, and what a rung tells of them is not exact.
-LEAST_KEPT = 6
+LEAST_KEPT = 12
 
 _RUNGS = {"none": 1, "asha": 2, "hyperband": 3, "shortlist": 3}
 
@@ -49,9 +49,14 @@ def bracket(number: int) -> int:
     return int(np.searchsorted(np.cumsum(_BRACKETS), position, side="right"))
 
 
+def kept_at_least(n_trials: int) -> int:
+    """Return how many of the trials at a rung go on."""
+    return math.ceil(n_trials / ETA)
+
+
 def kept_of(n_trials: int) -> int:
     """Return how many of the trials at a rung a short list keeps, if no front has more members."""
-    return min(n_trials, max(LEAST_KEPT, math.ceil(n_trials / ETA)))
+    return min(n_trials, max(LEAST_KEPT, kept_at_least(n_trials)))
 
 
 def full_trainings(fidelity: str, n_trials: int) -> tuple[float, float]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autopeft.study.evidence import rung_evidence
 from autopeft.study.pareto import front
 from autopeft.study.rungs import kept_of
-from autopeft.study.signals import rung_evidence
 from autopeft.study.standing import Comparison
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
@@ -51,13 +51,12 @@ class Shortlist:
             return Choice()
         rung = reached - 1
         field = [r for r in records if len(r.reports) > rung]
-        points = self.comparison.points(field, rung, rung_evidence(records, rung))
-        places = self.comparison.places(points)
+        signal = rung_evidence(records, rung, self.comparison).signal
+        points = self.comparison.points(field, rung, signal)
         kept = kept_of(len(field))
         if reached + 1 == len(paused[0].spec.rungs):
             kept = max(kept, len(front(points)))
-        ordered = sorted(zip(places, (r.number for r in field), strict=True))
-        best = [number for _, number in ordered[:kept]]
+        best = [field[i].number for i in self.comparison.best(points, kept)]
         here = {r.number for r in paused if len(r.reports) == reached}
         return Choice(
             go_on=tuple(number for number in best if number in here),

@@ -1,6 +1,5 @@
 """How trials that reached the same rung compare: by what the rung tells of the end, and by cost."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,11 +8,8 @@ from numpy.typing import NDArray
 
 from autopeft.study.objective import QUALITY_POSITION, Objective, ReferencePoint
 from autopeft.study.pareto import contributions, ranks
-from autopeft.study.signals import RungEvidence, signal_ranks
+from autopeft.study.signals import signal_ranks
 from autopeft.trials.trial import TrialRecord
-
-#: Standard deviation of shares that are spread evenly over 0-1.
-_SPREAD = 1 / math.sqrt(12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +24,7 @@ class Comparison:
     objectives: tuple[Objective, ...]
     reference: ReferencePoint
 
-    def points(
-        self, reached: Sequence[TrialRecord], rung: int, evidence: RungEvidence
-    ) -> NDArray[np.float64]:
+    def points(self, reached: Sequence[TrialRecord], rung: int, signal: str) -> NDArray[np.float64]:
         """Return trials as points to compare, shape (n, objectives); smaller is better.
 
         Quality is replaced by the place of the trial's signal among all, evenly spread between
@@ -39,7 +33,7 @@ class Comparison:
         hardly left chance still tell apart.
         """
         signals = signal_ranks([r.reports[rung] for r in reached], reached[0].quality_metric)
-        shares = 1.0 - signals[evidence.signal] / (len(reached) + 1)
+        shares = 1.0 - signals[signal] / (len(reached) + 1)
         rows = []
         for record, share in zip(reached, shares, strict=True):
             known = [o.minimised(o.cost(record.cost)) for o in self.objectives if o.known]
@@ -47,24 +41,18 @@ class Comparison:
             rows.append([QUALITY_POSITION * share, *costs])
         return np.array(rows)
 
-    def places(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return how many points are before each point of shape (n, objectives).
+    def best(self, points: NDArray[np.float64], number: int) -> list[int]:
+        """Return the best of points of shape (n, objectives), best first.
 
-        Those of a lower non-dominated rank are; within a rank, those without which the
+        Those of a lower non-dominated rank are better; within a rank, those without which the
         hypervolume of the rank would lose more.
         """
         rank = ranks(points)
-        result = np.searchsorted(np.sort(rank), rank)
+        chosen: list[int] = []
         for level in range(int(rank.max()) + 1):
+            if len(chosen) >= number:
+                break
             peers = np.flatnonzero(rank == level)
             lost = contributions(points[peers], self.reference.position)
-            result[peers] += (lost[None, :] > lost[:, None]).sum(axis=1)
-        return result
-
-
-def doubt(evidence: RungEvidence) -> float:
-    """Return by how much the end's place may differ from the signal's, as a share of the trials.
-
-    The standard deviation that is left of evenly spread places once the signal is known.
-    """
-    return _SPREAD * math.sqrt(max(0.0, 1.0 - evidence.correlation**2))
+            chosen += peers[np.argsort(-lost, kind="stable")].tolist()
+        return chosen[:number]

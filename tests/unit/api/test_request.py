@@ -26,7 +26,7 @@ def test_texts_that_are_no_times(text: str) -> None:
         ({"trials": 0}, "--trials"),
         ({"epochs": -1.0}, "--epochs"),
         ({"strategy": "grid"}, "--strategy"),
-        ({"fidelity": "hyperband"}, "--fidelity"),
+        ({"fidelity": "fast"}, "--fidelity"),
         ({"workers": 0}, "--workers"),
         ({"seed": -1}, "--seed"),
         ({"rank": 8}, "Unknown setting 'rank'"),

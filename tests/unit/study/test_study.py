@@ -8,6 +8,7 @@ import pytest
 from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
 from autopeft.study.objective import ReferencePoint, parse_objectives
+from autopeft.study.rungs import Fidelity, rung_shares
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 from autopeft.study.study import PointCosts, Study, StudyPlan, front_hypervolume, pareto_front
 from autopeft.trials.ports import Decision, NoTrial
@@ -52,6 +53,7 @@ def study(
     max_seconds: float | None = None,
     clock: Clock | None = None,
     seen: Seen | None = None,
+    fidelity: Fidelity = "asha",
 ) -> Study:
     space = candidates()
     plan = StudyPlan(
@@ -61,9 +63,10 @@ def study(
         eval_rows=10_000,
         max_trials=max_trials,
         max_seconds=max_seconds,
-        rungs=RUNGS,
+        rungs=rung_shares(fidelity),
         epochs=1.0,
         seed=0,
+        fidelity=fidelity,
     )
     store = TrialStore(
         sqlite_url(folder / "study.db"),

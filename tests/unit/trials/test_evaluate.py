@@ -51,9 +51,10 @@ def test_a_lost_trial_goes_on_from_its_last_rung(engine: Engine, tmp_path: Path)
     straight.close()
 
     lost = TrialExecution(engine, spec, tmp_path / "b")
-    lost.advance()
+    said = lost.advance()
     lost.leave()
     found = TrialExecution(engine, spec, tmp_path / "b")
+    assert found.advance() == said  # nobody may have heard of it
     again = found.advance()
     found.close()
     assert isinstance(again, RungReport)
