@@ -32,7 +32,7 @@ class SearchRequest(BaseModel):
             `preset:NAME`. It is trained once, to the end, whatever it costs.
         methods: Methods to search; `None` takes all of the space.
         objectives: `quality` and at least one of `params` and `memory`.
-        strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`.
+        strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`, `gp`.
         fidelity: Which trials are trained to the end: `asha` stops weak ones early, `hyperband`
             sooner and with some trials that it spares, `shortlist` trains all a little and only the
             best to the end, `none` trains all to the end.
@@ -73,7 +73,7 @@ class SearchRequest(BaseModel):
     configuration: str | None = None
     methods: tuple[str, ...] | None = None
     objectives: str = "quality,params"
-    strategy: Literal["bayesian", "random", "tpe", "nsga2"] = "bayesian"
+    strategy: Literal["bayesian", "random", "tpe", "nsga2", "gp"] = "bayesian"
     fidelity: Fidelity = "asha"
     trials: Annotated[int, Field(ge=1)] = 16
     time: str | None = None
