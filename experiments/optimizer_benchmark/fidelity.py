@@ -150,7 +150,7 @@ def whole(table: Table) -> float:
 
 
 def full_curve(table: Table, seeds: int) -> np.ndarray:
-    """Return the mean share of the hypervolume after each number of full trainings."""
+    """Return the mean share of the hypervolume after each number of full trainings, same orders."""
     values, position = _scaled(table.first_seed, table), table.reference.position
     curves = []
     for seed in range(seeds):
@@ -213,7 +213,7 @@ def main() -> None:
         results = list(pool.map(run, *zip(*jobs, strict=True)))
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    print(summary(results, full_curve(table, max(options.seeds, 100))))
+    print(summary(results, full_curve(table, options.seeds)))
 
 
 if __name__ == "__main__":
