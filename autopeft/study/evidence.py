@@ -69,7 +69,7 @@ class RungEvidence:
             "measured_correlation": {n: round(c, 3) for n, c in self.measured.items()},
             "expected_correlation": {n: round(c, 3) for n, c in self.expected.items()},
             "signal": self.signal,
-            "stopping": self.trusted,
+            "trusted": self.trusted,
         }
 
 

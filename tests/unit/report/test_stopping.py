@@ -30,12 +30,12 @@ def test_what_was_measured_is_said() -> None:
     (line,) = rung_lines(summary(alike))
     assert line.endswith("rank correlation with the end 1.00 over 12 trials.")
     (fact,) = rung_facts(summary(alike))
-    assert fact.to_dict()["stopping"] is True
+    assert fact.to_dict()["trusted"] is True
     assert fact.to_dict()["trained_to_the_end"] == 12
 
 
-def test_that_stopping_is_off_is_said() -> None:
+def test_that_no_signal_is_trusted_is_said() -> None:
     turned = [record(i, [0.6 + 0.01 * i, 0.9 - 0.01 * i], 100) for i in range(12)]
     (line,) = rung_lines(summary(turned))
-    assert "so none is stopped" in line
-    assert rung_facts(summary(turned))[0].to_dict()["stopping"] is False
+    assert "no signal is trusted" in line
+    assert rung_facts(summary(turned))[0].to_dict()["trusted"] is False
