@@ -39,6 +39,6 @@ def _line(evidence: RungEvidence) -> str:
     if evidence.trusted:
         return f"{place} trials are compared by {signal}: rank correlation with the end {found}."
     return (
-        f"{place} no signal is trusted: the best is {signal}, rank correlation with the end {found}, "
-        f"and {LEAST_CORRELATION:g} is asked for."
+        f"{place} no signal is trusted: the best is {signal}, rank correlation with the end "
+        f"{found}, and {LEAST_CORRELATION:g} is asked for."
     )
