@@ -56,7 +56,8 @@ def _without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "forbidden" / "ray"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('one worker needs no Ray')\n")
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    others = [path for path in [os.environ.get("PYTHONPATH")] if path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), *others]))
 
 
 @pytest.mark.usefixtures("_without_ray")
