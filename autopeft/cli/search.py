@@ -146,7 +146,8 @@ def _show(result: SearchResult, *, json_output: bool) -> None:
     out.print(f"\nLook:   open {folder}/report/pareto.html, or autopeft ui", highlight=False)
     if rows:
         out.print(f"Take:   autopeft export {folder} --pick best --to my-adapter", highlight=False)
-    out.print(f"Go on:  autopeft search --resume --study {folder} --trials N", highlight=False)
+    go_on = f"autopeft search --resume --study {folder}"
+    out.print(f"Go on:  {go_on} --trials N, or --repeats N for more seeds", highlight=False)
 
 
 def _shown(folder: StudyFolder) -> Path:
