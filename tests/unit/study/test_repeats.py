@@ -8,6 +8,7 @@ from autopeft.study.objective import parse_objectives
 from autopeft.study.repeats import Repeat, Repeats, n_repeats
 from autopeft.study.study import pareto_front
 from autopeft.trials.trial import TrialRecord
+from tests.contracts.test_strategies import NAMES, candidates, run, strategy
 from tests.records import record, repeat
 
 OBJECTIVES = parse_objectives("quality,params")
@@ -103,3 +104,15 @@ def test_nobody_is_surprised_by_the_default(trials: int, most: int) -> None:
     assert Repeats.asked(None, trials).bound(trials) == most
     assert Repeats.asked(3, trials).bound(trials) == 2 * trials
     assert Repeats.asked(1, trials).bound(trials) == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strategies_bear_repeats_among_the_records(name: str) -> None:
+    space = candidates()
+    records = run(name, 7)
+    for first in records[:2]:
+        records.append(repeat(first, len(records), 0.6))
+    candidate = strategy(name, space).ask(records, 7)
+    assert candidate is not None
+    tried = {r.spec.configuration.digest for r in records}
+    assert space.configuration(candidate.assignment).digest not in tried
