@@ -87,7 +87,7 @@ def pareto_picture(summary: Summary) -> Figure:
     x, _ = _coordinates(summary.front)
     y, line = _means(summary), theme()["front"]
     axes.step(x, y, where="post", color=line["color"], linewidth=line["width"], zorder=0)
-    axes.errorbar(x, y, yerr=_errors(summary), fmt="none", ecolor=line["color"], elinewidth=1)
+    axes.errorbar(x, y, yerr=_errors(summary), fmt="none", ecolor=line["color"], capsize=4)
     axes.axvline(_shown(summary.budget_limit), color=theme()["budget"]["color"], linestyle=":")
     axes.annotate(
         f"budget {summary.budget_text}",
