@@ -1,6 +1,7 @@
 """The loop, run by a source-driven table instead of training."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
+from autopeft.runners.simulated import SimulatedRunner
 from autopeft.study.fidelity import SuccessiveHalving
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats, n_repeats
@@ -15,7 +17,7 @@ from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 from autopeft.study.study import PointCosts, Study, StudyPlan, front_hypervolume, pareto_front
 from autopeft.trials.ports import Decision, NoTrial
 from autopeft.trials.store import TrialStore, sqlite_url
-from autopeft.trials.trial import TrialRecord, TrialResult, TrialSpec, TrialStatus
+from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 from tests.contracts.test_strategies import SPEC, candidates
 from tests.records import RUNGS, record, report
 
@@ -239,6 +241,30 @@ def test_a_worker_waits_for_what_may_join_the_front(tmp_path: Path) -> None:
     again = source.next_trial()
     assert isinstance(again, TrialSpec)
     assert source.records[again.number].repeat_of == first.number
+
+
+class Curves(dict[tuple[str, int], list[RungReport]]):
+    """A training for every configuration and seed, as good as its digest says."""
+
+    def __missing__(self, key: tuple[str, int]) -> list[RungReport]:
+        best = int(key[0][:4], 16) / 2**17 + 0.01 * key[1]
+        self[key] = [report(rung, best * share) for rung, share in enumerate((0.8, 1.0))]
+        return self[key]
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_repeats_with_several_workers(workers: int, tmp_path: Path) -> None:
+    source = study(tmp_path, max_trials=7, repeats=Repeats(seeds=3))
+    SimulatedRunner(Curves(), workers).run(source)
+    assert len(searched(source)) == 7
+    assert all(r.result is not None for r in source.records)
+    begun = Counter(r.spec.configuration.digest for r in source.records)
+    front = pareto_front(source.records, OBJECTIVES)
+    assert {begun[r.spec.configuration.digest] for r in front} == {3}
+    assert source.next_trial() is NoTrial.FINISHED
 
 
 def test_a_part_of_the_time_is_kept_for_repeats(tmp_path: Path) -> None:
