@@ -107,12 +107,28 @@ def compare(table: Path, n_rows: int) -> None:
         f"deviation between seeds {spread:.4f}, binomial error {error:.4f}, ratio "
         f"{spread / error:.2f}"
     )
+    _print_common([values for values in repeated if len(values) == max(map(len, repeated))])
     for low, high in itertools.pairwise((0.0, 0.4, 0.6, 0.8, 1.0)):
         chosen = [values for values in repeated if low <= values.mean() < high]
         if chosen:
             part = sum(float(((v - v.mean()) ** 2).sum()) for v in chosen)
             n = sum(len(v) - 1 for v in chosen)
             print(f"  mean in [{low}, {high}): {math.sqrt(part / n):.4f}, {n} degrees of freedom")
+
+
+def _print_common(rows: list[np.ndarray]) -> None:
+    """Print how much of the spread all configurations of a seed share (two-way analysis)."""
+    table = np.stack(rows)
+    n, n_seeds = table.shape
+    if n < 2:
+        return
+    rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    own = float((rest**2).sum()) / ((n - 1) * (n_seeds - 1))
+    shared = max(float(table.mean(axis=0).var(ddof=1)) - own / n, 0.0)
+    print(
+        f"  {n} configurations with {n_seeds} seeds: common to all of a seed "
+        f"{math.sqrt(shared):.4f}, a configuration's own {math.sqrt(own):.4f}"
+    )
 
 
 def main() -> None:

@@ -90,7 +90,8 @@ class ProgressView:
         self._ended_here += 1
         self._refresh()
         if self._live is None and not self._quiet:
-            self._console.print(self._line(record), highlight=False)
+            # Plain text: what stands in brackets is no markup.
+            self._console.print(self._line(record), highlight=False, markup=False)
 
     def _refresh(self) -> None:
         if self._live is not None:

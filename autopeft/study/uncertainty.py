@@ -16,7 +16,7 @@ EvaluationError = Callable[[float], float]
 #: Before any configuration has a second seed, trainings are taken to differ by as much as the
 #: evaluation's own error. This is worth so many degrees of freedom beside what seeds show: few
 #: enough to be overruled, enough that two equal accuracies do not pass for no noise at all.
-PRIOR_DEGREES = 4
+PRIOR_DEGREES = 2
 #: Draws from the posterior of the means; a probability is then right to 0.01.
 DRAWS = 2_000
 

@@ -139,9 +139,12 @@ def test_the_front_of_a_finished_study_is_trained_again(
 ) -> None:
     folder = tmp_path / "studies" / "s"
     shutil.copytree(tiny_study.folder.path, folder)
-    asked = ["search", "--resume", "--study", folder, "--repeats", 2, "--json"]
-    data = json.loads(run(capsys, *asked).out)
+    asked = ["search", "--resume", "--study", folder, "--repeats", 2]
+    ended = run(capsys, *asked)
+    assert "[repeat] trial 8 complete" in ended.err
+    assert "of them with further seeds" in ended.out
     result = SearchResult.open(folder)
+    data = result.to_dict()
     assert outcome(result.trials[:8]) == outcome(tiny_study.trials)
     repeats = result.trials[8:]
     assert repeats
@@ -155,7 +158,7 @@ def test_the_front_of_a_finished_study_is_trained_again(
     card = result.export(tmp_path / "out", "smallest") / "README.md"
     assert "the mean of 2 seeds is" in card.read_text()
     # Nothing is left to do, and nothing is done twice.
-    again = json.loads(run(capsys, *asked).out)
+    again = json.loads(run(capsys, *asked, "--json").out)
     assert len(again["trials"]) == len(data["trials"])
     table = run(capsys, "pareto", folder, "--all").out
     assert "repeat of" in table
