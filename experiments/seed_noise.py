@@ -134,7 +134,7 @@ def _print_common(rows: list[np.ndarray]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--configurations", type=int, default=16)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--rows", type=int, default=800, help="rows that were evaluated")
     parser.add_argument("--read", type=Path)
     parser.add_argument("--to", type=Path)
