@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from autopeft.errors import RequestError
 
 #: What a resumed search may change: how long and where, never what is searched.
-RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri", "cache"})
+RESUMABLE = frozenset(
+    {"trials", "time", "repeats", "workers", "runner", "ray_address", "mlflow_uri", "cache"}
+)
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -33,8 +35,11 @@ class SearchRequest(BaseModel):
         objectives: `quality` and at least one of `params` and `memory`.
         strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`, `gp`.
         fidelity: `asha` (early stopping) or `none`.
-        trials: Trials to start in all.
-        time: Time after which no trial is started, such as `30m` or `1h30m`.
+        trials: Configurations to try in all; repeats come on top.
+        time: Time after which no trial is started, such as `30m` or `1h30m`; with repeats, no new
+            configuration in its last fifth before these are done.
+        repeats: Trainings of each member of the front in all, each with a seed of its own; 1 for
+            one only. `None` takes two, with at most a quarter more trainings than `trials`.
         epochs: Passes over the training rows of a full training; `None` takes the task's.
         batch_size: Examples a step, unless the space chooses it; `None` takes the task's.
         batch_tokens: Most tokens of a batch, padding included; where rows are long a batch then
@@ -74,6 +79,7 @@ class SearchRequest(BaseModel):
     fidelity: Literal["asha", "none"] = "asha"
     trials: Annotated[int, Field(ge=1)] = 16
     time: str | None = None
+    repeats: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     batch_tokens: Annotated[int, Field(ge=1)] | None = None

@@ -101,11 +101,20 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(help="Longest input in tokens. Default: the task's.", rich_help_panel=_WHAT),
     ],
     "trials": Annotated[
-        int | None, typer.Option(help="Trials in all. Default: 16.", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(help="Configurations to try in all. Default: 16.", rich_help_panel=_HOW),
     ],
     "time": Annotated[
         str | None,
         typer.Option(help="Start no trial after this time: 30m, 1h30m.", rich_help_panel=_HOW),
+    ],
+    "repeats": Annotated[
+        int | None,
+        typer.Option(
+            help="Seeds to train each member of the front with in all, after the search; 1 for "
+            "no further one. Default: 2, with at most a quarter more trainings than --trials.",
+            rich_help_panel=_HOW,
+        ),
     ],
     "strategy": Annotated[
         str | None,
@@ -205,6 +214,7 @@ _OPTIONS: dict[str, Any] = {
 #: Options that say nothing where one configuration is trained.
 ABOUT_MANY = frozenset(
     {"budget", "space", "methods", "objectives", "trials", "time", "strategy", "fidelity"}
+    | {"repeats"}
     | {"workers", "runner", "ray_address"}
 )
 

@@ -30,9 +30,10 @@ class Strategy(Protocol):
     """
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
-        """Return the candidate for trial `number`, or `None` if all points have been tried.
+        """Return candidate `number` of the study, or `None` if all points have been tried.
 
         Args:
             records: All trials so far, running ones included.
-            number: Number of the trial that will try the candidate.
+            number: How many candidates the study has tried before: the number of the trial that
+                will try this one, as long as none repeats another.
         """

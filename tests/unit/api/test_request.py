@@ -28,6 +28,7 @@ def test_texts_that_are_no_times(text: str) -> None:
         ({"strategy": "grid"}, "--strategy"),
         ({"fidelity": "hyperband"}, "--fidelity"),
         ({"workers": 0}, "--workers"),
+        ({"repeats": 0}, "--repeats"),
         ({"seed": -1}, "--seed"),
         ({"rank": 8}, "Unknown setting 'rank'"),
         ({"text_columns": ("a",)}, "goes with --label-column, or with --completion-column"),
