@@ -19,8 +19,7 @@ from autopeft.study.strategies.gain import FINALISTS, Gain, Matrix, fitted
 from autopeft.study.strategies.known import KnownCosts, KnownValues
 from autopeft.study.strategies.local_search import POOL, Ranking, best_points
 from autopeft.study.strategies.start import lora_ladder, method_defaults
-from autopeft.study.strategies.surrogate import Surrogate
-from autopeft.study.strategy import Candidate
+from autopeft.study.strategy import Candidate, Surrogate
 from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
