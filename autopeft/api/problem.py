@@ -102,6 +102,7 @@ class Problem:
             rungs=rung_shares(self.request.fidelity),
             epochs=self.epochs,
             seed=self.request.seed,
+            until_converged=self.request.until_converged,
             repeats=Repeats.asked(self.request.repeats, self.request.trials),
         )
 

@@ -108,6 +108,15 @@ _OPTIONS: dict[str, Any] = {
         str | None,
         typer.Option(help="Start no trial after this time: 30m, 1h30m.", rich_help_panel=_HOW),
     ],
+    "until_converged": Annotated[
+        bool | None,
+        typer.Option(
+            "--until-converged",
+            help="End when three points in a row promised less than a thousandth of the "
+            "hypervolume, or after --trials, then 100 unless you say so.",
+            rich_help_panel=_HOW,
+        ),
+    ],
     "repeats": Annotated[
         int | None,
         typer.Option(
@@ -120,6 +129,14 @@ _OPTIONS: dict[str, Any] = {
         str | None,
         typer.Option(
             help="bayesian, or Optuna's random, tpe, nsga2, gp. Default: bayesian.",
+            rich_help_panel=_HOW,
+        ),
+    ],
+    "surrogate": Annotated[
+        str | None,
+        typer.Option(
+            help="Model of the quality: matern, or saas or saas-nuts, which take few dimensions "
+            "for important. Default: matern.",
             rich_help_panel=_HOW,
         ),
     ],
@@ -214,7 +231,7 @@ _OPTIONS: dict[str, Any] = {
 #: Options that say nothing where one configuration is trained.
 ABOUT_MANY = frozenset(
     {"budget", "space", "methods", "objectives", "trials", "time", "strategy", "fidelity"}
-    | {"repeats"}
+    | {"repeats", "until_converged", "surrogate"}
     | {"workers", "runner", "ray_address"}
 )
 

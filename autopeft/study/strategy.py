@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from autopeft.space.hyperparameter import Assignment
 from autopeft.trials.trial import TrialRecord
+
+#: Kinds of models of what is measured (`strategies/surrogate.py`).
+Surrogate = Literal["matern", "saas", "saas-nuts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

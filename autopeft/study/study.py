@@ -12,6 +12,7 @@ import numpy as np
 from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
 from autopeft.space.configuration import Configuration, Value
+from autopeft.study.convergence import has_converged
 from autopeft.study.fidelity import SuccessiveHalving
 from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.pareto import front, hypervolume
@@ -64,6 +65,7 @@ class StudyPlan:
         epochs: Passes over the training data of a full training.
         seed: The study's seed. All trials but repeats train with it: with common random numbers
             two configurations differ by what they are, not by their luck.
+        until_converged: Whether no new configuration is tried once `has_converged` says so.
         repeats: What is trained again with further seeds at the end.
     """
 
@@ -76,6 +78,7 @@ class StudyPlan:
     rungs: tuple[float, ...]
     epochs: float
     seed: int
+    until_converged: bool = False
     repeats: Repeats = NO_REPEATS
 
 
@@ -144,7 +147,7 @@ class Study:
 
     def _begin_configuration(self) -> TrialSpec | None:
         tried = len(self.records) - n_repeats(self.records)
-        if self._exhausted or tried >= self.plan.max_trials:
+        if self._exhausted or tried >= self.plan.max_trials or self._has_converged():
             return None
         candidate = self._strategy.ask(self.records, tried)
         if candidate is None:
@@ -160,6 +163,9 @@ class Study:
         )
         cost = self._points.cost(spec.configuration)
         return self._begin(spec, candidate, cost)
+
+    def _has_converged(self) -> bool:
+        return self.plan.until_converged and has_converged(self.records)
 
     def _begin_repeat(self) -> TrialSpec | None:
         records, objectives = self.records, self.plan.objectives

@@ -2,8 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from autopeft.study.fidelity import SuccessiveHalving
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats, n_repeats
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
+from autopeft.study.strategy import Candidate, Strategy
 from autopeft.study.study import PointCosts, Study, StudyPlan, front_hypervolume, pareto_front
 from autopeft.trials.ports import Decision, NoTrial
 from autopeft.trials.store import TrialStore, sqlite_url
@@ -57,7 +60,10 @@ def study(
     max_seconds: float | None = None,
     clock: Clock | None = None,
     seen: Seen | None = None,
+    *,
     repeats: Repeats = NO_REPEATS,
+    strategy: Strategy | None = None,
+    **plan_settings: Any,
 ) -> Study:
     space = candidates()
     plan = StudyPlan(
@@ -71,6 +77,7 @@ def study(
         epochs=1.0,
         seed=0,
         repeats=repeats,
+        **plan_settings,
     )
     store = TrialStore(
         sqlite_url(folder / "study.db"),
@@ -87,8 +94,28 @@ def study(
             peak_memory_bytes=1,
         ),
     )
-    chosen = OptunaStrategy("random", space, OBJECTIVES, 0)
+    chosen = strategy or OptunaStrategy("random", space, OBJECTIVES, 0)
     return Study(plan, costs, chosen, store, clock or Clock(), [seen] if seen else [])
+
+
+class Promises:
+    """Random points, each with the gain that the test says."""
+
+    def __init__(self, *gains: float) -> None:
+        self._gains = gains
+        self._points = OptunaStrategy("random", candidates(), OBJECTIVES, 0)
+
+    def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        candidate = self._points.ask(records, number)
+        return candidate and replace(candidate, notes={"gain": self._gains[number]})
+
+
+def test_a_search_that_has_converged_ends_before_its_trials(tmp_path: Path) -> None:
+    promises = Promises(0.1, 0.0, 0.0, 0.0, 0.1)
+    for name, until_converged, n in (("a", True, 4), ("b", False, 5)):
+        (tmp_path / name).mkdir()
+        run = study(tmp_path / name, strategy=promises, until_converged=until_converged)
+        assert len(list(work(run))) == n
 
 
 def quality(number: int) -> float:
