@@ -22,7 +22,7 @@ from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
 from autopeft.study.strategies.features import Features
 from autopeft.study.strategies.known import KnownCosts, KnownValues
-from autopeft.study.strategies.start import lora_ladder, method_defaults
+from autopeft.study.strategies.start import start_points
 from autopeft.study.strategies.surrogate import QualityWithCosts, fit_quality
 from autopeft.study.strategy import Candidate
 from autopeft.trials.trial import TrialRecord
@@ -68,8 +68,8 @@ class BayesianStrategy:
             reference: Where hypervolume is measured from.
             known_values: Natural values of the known objectives of a point.
             seed: The study's seed.
-            n_initial: Candidates before the model: the LoRA ladder, the other methods at their
-                defaults, then a Sobol sequence.
+            n_initial: Candidates before the model: the LoRA ladder, the portfolio, other methods
+                at their defaults, then a Sobol sequence.
             pool: Random points that the acquisition function is evaluated on.
         """
         self._space = space
@@ -107,10 +107,7 @@ class BayesianStrategy:
 
     @cached_property
     def _well_known(self) -> dict[str, list[Assignment]]:
-        return {
-            "ladder": lora_ladder(self._space),
-            "default": method_defaults(self._space, self._seed),
-        }
+        return start_points(self._space, self._seed)
 
     def _acquisition(
         self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord]
