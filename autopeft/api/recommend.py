@@ -34,8 +34,8 @@ from autopeft.tasks.task import TaskSpec, find_task
 SHORT_TRAINING = 1_000
 #: What counts as less memory, as a share of the pick's.
 LESS_MEMORY = 0.75
-#: Entries after the pick whose memory is looked at.
-_LOOKED_AT = 6
+#: Entries that the pick and its alternatives are chosen from.
+_LOOKED_AT = 7
 #: Largest rank that servers of LoRA adapters take without being told (vLLM's `max_lora_rank` of
 #: the largest usual setting).
 _SERVED_RANK = 64
@@ -173,7 +173,7 @@ class _Adviser:
         )
 
     def recommendation(self, n_labels: int | None) -> Recommendation:
-        ranking = rank_portfolio(self._bare.spec, self._limits)
+        ranking = rank_portfolio(self._bare.spec, self._limits, _LOOKED_AT)
         if not ranking.fitted:
             raise self._nothing_fits()
         chosen = ranking.fitted[0]
@@ -221,12 +221,13 @@ class _Adviser:
     def _at_half(self) -> Fitted | None:
         if self._limits.budget.limit < 2:
             return None
-        return next(iter(rank_portfolio(self._bare.spec, self._limits.halved()).fitted), None)
+        ranking = rank_portfolio(self._bare.spec, self._limits.halved(), enough=1)
+        return next(iter(ranking.fitted), None)
 
     def _with_less_memory(self, pick: Advice, ranking: Ranking) -> Fitted | None:
         """Return the pick on upper layers, or the next entry, that takes clearly less memory."""
         limit = LESS_MEMORY * pick.costs["peak_memory_bytes"]
-        first, *others = ranking.fitted[: 1 + _LOOKED_AT]
+        first, *others = ranking.fitted[:_LOOKED_AT]
         for fitted in [*self._on_upper_layers(first), *others]:
             if self._costs(fitted)["peak_memory_bytes"] <= limit:
                 return fitted

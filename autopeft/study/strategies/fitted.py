@@ -92,8 +92,14 @@ class Ranking:
         return reasons
 
 
-def rank_portfolio(spec: ModelSpec, limits: Limits) -> Ranking:
-    """Return the portfolio on a model within limits."""
+def rank_portfolio(spec: ModelSpec, limits: Limits, enough: int = 2**31) -> Ranking:
+    """Return the portfolio on a model within limits.
+
+    Args:
+        spec: The model.
+        limits: The limits.
+        enough: Number of entries that fit as a whole after which no more are looked at.
+    """
     found: list[Fitted] = []
     obstacles: dict[str, str] = {}
     for name, entry in strongest_first(spec).items():
@@ -101,6 +107,8 @@ def rank_portfolio(spec: ModelSpec, limits: Limits) -> Ranking:
             found.append(fit(name, entry, spec, limits))
         except AutopeftError as error:
             obstacles[name] = str(error)
+        if sum(fitted.whole for fitted in found) >= enough:
+            break
     found.sort(key=lambda fitted: not fitted.whole)
     return Ranking(fitted=tuple(found), obstacles=obstacles)
 
