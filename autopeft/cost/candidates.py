@@ -152,8 +152,6 @@ class CandidateSpace:
         """Return the point with its sizes lowered until it fits, or `None` if none fits."""
         if self.fits(assignment):
             return dict(assignment)
-        if self.fits(assignment):
-            return dict(assignment)
         coordinates = self.space.encode(assignment)
         sizes = list(self._sizes(assignment))
         if self.keeps_budget(assignment):

@@ -2,44 +2,31 @@
 
 import logging
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
-import torch
-from botorch.acquisition.multi_objective import logei
-from botorch.exceptions import BotorchWarning
-from botorch.models import SingleTaskGP
-from botorch.sampling import SobolQMCNormalSampler
-from linear_operator.utils.warnings import NumericalWarning
-from torch import Tensor
+from botorch.models.model import Model
 
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.space.configuration import Value
 from autopeft.space.hyperparameter import Assignment
 from autopeft.study.objective import Objective, ReferencePoint
+from autopeft.study.pareto import ranks
+from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
-from autopeft.study.strategies.features import Features
+from autopeft.study.strategies.gain import Gain, Matrix, fitted
 from autopeft.study.strategies.known import KnownCosts, KnownValues
+from autopeft.study.strategies.local_search import POOL, Ranking, best_points
 from autopeft.study.strategies.start import start_points
-from autopeft.study.strategies.surrogate import QualityWithCosts, fit_quality
+from autopeft.study.strategies.surrogate import Surrogate
 from autopeft.study.strategy import Candidate
 from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
 
-POOL = 512
-LOCAL_STARTS = 4
-LOCAL_ROUNDS = 3
-MC_SAMPLES = 64
-CHUNK = 64
 #: Points that are looked at exactly where their known objectives take long.
 FINALISTS = 12
-
-
-#: Expected gains of points, given their known objectives.
-Score = Callable[[list[Assignment], list[list[float]]], Tensor]
 
 
 class BayesianStrategy:
@@ -58,6 +45,7 @@ class BayesianStrategy:
         *,
         seed: int,
         n_initial: int,
+        surrogate: Surrogate = "matern",
         pool: int = POOL,
     ) -> None:
         """Take the parts of a search.
@@ -70,6 +58,7 @@ class BayesianStrategy:
             seed: The study's seed.
             n_initial: Candidates before the model: the LoRA ladder, the portfolio, other methods
                 at their defaults, then a Sobol sequence.
+            surrogate: Kind of the model of quality.
             pool: Random points that the acquisition function is evaluated on.
         """
         self._space = space
@@ -78,8 +67,10 @@ class BayesianStrategy:
         self._seed = seed
         self._n_initial = n_initial
         self._pool = pool
-        self._features = Features(space)
-        self._known = KnownCosts(space, self._objectives, known_values, self._features)
+        self._surrogate = surrogate
+        self._domain = CandidateDomain(space)
+        self._known = KnownCosts(self._domain, self._objectives, known_values)
+        self._volume = math.prod(reference.position)
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
         """Return the candidate for trial `number`, or `None` if all points were tried."""
@@ -89,12 +80,17 @@ class BayesianStrategy:
         if number < self._n_initial or len(measured) < 3 or len(qualities) < 2:
             return self._start(tried)
         rng = generator(self._seed, number)
-        torch.manual_seed(int(rng.integers(2**31)))
-        with warnings.catch_warnings():
-            for category in (BotorchWarning, NumericalWarning):
-                warnings.simplefilter("ignore", category)
-            best = self._maximise(self._acquisition(records, measured), records, tried, rng)
-        return Candidate(assignment=best, notes={"origin": "nehvi"}) if best else None
+        gain = self._gain(records, measured, int(rng.integers(2**31)))
+
+        def ranked(points: Sequence[Assignment]) -> Ranking:
+            return self._rank(gain, self._untried(points, tried), records)
+
+        best = best_points(self._domain, ranked, self._best_first(measured), rng, self._pool)
+        for log_gain, point in best:
+            if self._space.trained(point):
+                notes = {"origin": "nehvi", "gain": math.exp(log_gain) / self._volume}
+                return Candidate(assignment=point, notes=notes)
+        return None
 
     def _start(self, tried: set[str]) -> Candidate | None:
         """Return the next point of the start."""
@@ -109,112 +105,81 @@ class BayesianStrategy:
     def _well_known(self) -> dict[str, list[Assignment]]:
         return start_points(self._space, self._seed)
 
-    def _acquisition(
-        self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord]
-    ) -> Score:
-        X = self._recorded(measured)
-        model = QualityWithCosts(self._fit(X, measured), len(self._objectives) - 1)
+    def _gain(
+        self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord], seed: int
+    ) -> Gain:
         pending = [r for r in records if r.result is None]
-        acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
-            model=model,
-            ref_point=[-position for position in self._reference.position],
-            X_baseline=self._at_full_fidelity(X),
-            sampler=SobolQMCNormalSampler(
-                torch.Size([MC_SAMPLES]), seed=int(torch.randint(2**31, ()).item())
-            ),
-            X_pending=self._at_full_fidelity(self._recorded(pending)) if pending else None,
-            prune_baseline=True,
-            cache_root=False,
+        return Gain(
+            self._model(measured, seed),
+            self._recorded(measured),
+            [-position for position in self._reference.position],
+            self._recorded(pending) if pending else None,
+            seed=seed,
         )
 
-        def score(points: list[Assignment], known: list[list[float]]) -> Tensor:
-            inputs = self._inputs(points, known)
-            rows = self._at_full_fidelity(inputs).unsqueeze(1)
-            with torch.no_grad():
-                return torch.cat([acquisition(chunk) for chunk in rows.split(CHUNK)])
-
-        return score
-
-    def _fit(self, X: Tensor, measured: Sequence[TrialRecord]) -> SingleTaskGP:
+    def _model(self, measured: Sequence[TrialRecord], seed: int) -> Model:
         """Fit quality at all rungs: what trials gained from one to the next is seen too."""
-        seen = [
-            (i, report.fidelity, quality)
-            for i, record in enumerate(measured)
-            for report in record.reports
-            if math.isfinite(quality := report.metrics[record.quality_metric])
-        ]
-        rows, fidelities, qualities = zip(*seen, strict=True)
-        n_costs = len(self._objectives) - 1
-        fidelity = torch.tensor(fidelities, dtype=torch.double).unsqueeze(1)
-        inputs = torch.cat([X[list(rows), :-n_costs], fidelity], dim=1)
-        # Quality on the scale of the reference, turned so that larger is better.
-        objective, rest = self._objectives[0], [0.0] * n_costs
-        y = [-self._reference.scaled([objective.minimised(q), *rest])[0] for q in qualities]
-        return fit_quality(inputs, torch.tensor(y, dtype=torch.double).unsqueeze(1))
+        rows, qualities = [], []
+        for record in measured:
+            row = self._domain.row(record.assignment)
+            for fidelity, quality in _seen(record):
+                rows.append(np.append(row, fidelity))
+                qualities.append([-self._scaled_quality(quality)])
+        return fitted(np.stack(rows), np.array(qualities), self._surrogate, seed)
 
-    def _maximise(
-        self,
-        score: Score,
-        records: Sequence[TrialRecord],
-        tried: set[str],
-        rng: np.random.Generator,
-    ) -> Assignment | None:
-        """Score a pool, then climb from its best points through their neighbours."""
-        drawn = untried_sobol(
-            self._space, int(rng.integers(2**31)), tried, most_draws=2 * self._pool
-        )
-        pool = list(drawn)[: self._pool]
-        for record in records:
-            pool += self._space.neighbours(dict(record.assignment), rng)[:8]
-        pool = self._untried(pool, tried)
-        if not pool:
-            return None
-        best = self._ranked(score, pool, records)[:LOCAL_STARTS]
-        for _ in range(LOCAL_ROUNDS):
-            around = [n for _, point in best for n in self._space.neighbours(point, rng)]
-            around = self._untried(around, tried)
-            if not around:
-                break
-            found = self._ranked(score, around, records)
-            ranked = sorted([*best, *found], key=lambda item: -item[0])
-            if ranked[0][0] <= best[0][0]:
-                break
-            best = ranked[:LOCAL_STARTS]
-        return next((point for _, point in best if self._space.trained(point)), None)
-
-    def _ranked(
-        self, score: Score, points: list[Assignment], records: Sequence[TrialRecord]
-    ) -> list[tuple[float, Assignment]]:
-        """Return the best points first, with their scores: all, or the finalists of a glance."""
+    def _rank(
+        self, gain: Gain, points: Sequence[Assignment], records: Sequence[TrialRecord]
+    ) -> Ranking:
+        """Return the best points first, with their gains: all, or the finalists of a glance."""
+        if not points:
+            return []
+        points = list(points)
         if self._known.slow:
-            glance = score(points, self._known.guessed(points, records))
-            points = [points[int(i)] for i in glance.argsort(descending=True)[:FINALISTS]]
-        values = score(points, [self._known.exact(point) for point in points]).tolist()
-        return sorted(zip(values, points, strict=True), key=lambda item: -item[0])
+            glance = gain.of(self._rows(points), self._costs(self._known.guessed(points, records)))
+            points = [points[int(i)] for i in (-glance).argsort(kind="stable")[:FINALISTS]]
+        exact = self._costs([self._known.exact(point) for point in points])
+        gains = gain.of(self._rows(points), exact).tolist()
+        return sorted(zip(gains, points, strict=True), key=lambda item: -item[0])
 
     def _untried(self, points: Sequence[Assignment], tried: set[str]) -> list[Assignment]:
-        by_digest = {self._space.configuration(p).digest: p for p in points}
+        by_digest = {self._domain.key(p): p for p in points}
         return [point for digest, point in by_digest.items() if digest not in tried]
 
-    def _recorded(self, records: Sequence[TrialRecord]) -> Tensor:
-        known = [o for o in self._objectives if o.known]
-        return self._inputs(
-            [r.assignment for r in records], [[o.cost(r.cost) for o in known] for r in records]
-        )
+    def _best_first(self, measured: Sequence[TrialRecord]) -> list[Assignment]:
+        """Return what was tried by non-dominated rank, as far as each trial came."""
+        values = [self._scaled_quality(r.quality or -math.inf) for r in measured]
+        columns = np.column_stack([values, -self._recorded(measured)[1]])
+        order = ranks(columns).argsort(kind="stable")
+        return [dict(measured[i].assignment) for i in order]
 
-    def _inputs(
-        self, points: Sequence[Mapping[str, Value]], known: Sequence[Sequence[float]]
-    ) -> Tensor:
-        """Return features followed by scaled costs, shape (n, d + costs)."""
-        rows = []
-        for point, values in zip(points, known, strict=True):
+    def _recorded(self, records: Sequence[TrialRecord]) -> tuple[Matrix, Matrix]:
+        known = [o for o in self._objectives if o.known]
+        costs = [[o.cost(r.cost) for o in known] for r in records]
+        return self._rows([r.assignment for r in records]), self._costs(costs)
+
+    def _rows(self, points: Sequence[Mapping[str, Value]]) -> Matrix:
+        """Return points at full fidelity, shape (n, d + 1)."""
+        return np.stack([np.append(self._domain.row(point), 1.0) for point in points])
+
+    def _costs(self, known: Sequence[Sequence[float]]) -> Matrix:
+        """Return known objectives on the scale of the reference, larger is better."""
+        scaled = []
+        for values in known:
             # Quality comes first among the objectives; its place is cut off again.
             pairs = zip(self._objectives, [0.0, *values], strict=True)
-            scaled = self._reference.scaled([o.minimised(value) for o, value in pairs])[1:]
-            rows.append(np.concatenate([self._features.row(point), scaled]))
-        return torch.from_numpy(np.stack(rows))
+            scaled.append(-self._reference.scaled([o.minimised(v) for o, v in pairs])[1:])
+        return np.array(scaled)
 
-    def _at_full_fidelity(self, inputs: Tensor) -> Tensor:
-        n_costs = len(self._objectives) - 1
-        full = torch.ones((len(inputs), 1), dtype=inputs.dtype)
-        return torch.cat([inputs[:, :-n_costs], full, inputs[:, -n_costs:]], dim=1)
+    def _scaled_quality(self, quality: float) -> float:
+        """Return a quality on the scale of the reference: smaller is better."""
+        rest = [0.0] * (len(self._objectives) - 1)
+        values = [self._objectives[0].minimised(quality), *rest]
+        return float(self._reference.scaled(values)[0])
+
+
+def _seen(record: TrialRecord) -> Iterator[tuple[float, float]]:
+    """Yield share of the training and quality of each rung that a trial reached."""
+    for report in record.reports:
+        quality = report.metrics[record.quality_metric]
+        if math.isfinite(quality):
+            yield report.fidelity, quality

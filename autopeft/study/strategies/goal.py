@@ -10,20 +10,21 @@ from optuna.trial import FrozenTrial
 from autopeft.study.pareto import ranks
 from autopeft.study.strategies.activity import Params
 from autopeft.study.strategies.columns import Columns
-from autopeft.study.strategies.gain import Gain, Matrix
+from autopeft.study.strategies.gain import (
+    Gain,
+    Matrix,
+    fitted,
+    reference_of,
+    standardized,
+    without_outliers,
+)
+from autopeft.study.strategies.local_search import Domain, Ranking, best_points
+from autopeft.study.strategies.surrogate import Surrogate
 
 #: Value of a known objective at a point.
 KnownObjective = Callable[[Params], float]
 #: What must not be above 0 at a point.
 Constraints = Callable[[Params], Sequence[float]]
-
-POOL = 512
-STARTS = 4
-ROUNDS = 4
-#: Points of the pool around each of the best trials, and how far away they are.
-NEARBY, NEARBY_STEPS = 4, (0.1, 0.03)
-#: Best trials that the pool has points around.
-BEST = 8
 
 
 class Goal:
@@ -31,24 +32,27 @@ class Goal:
 
     def __init__(
         self,
-        columns: Columns,
+        domain: Domain,
         directions: Sequence[StudyDirection],
         known: Mapping[int, KnownObjective],
         constraints: Constraints | None,
+        surrogate: Surrogate,
     ) -> None:
         """Take the parts.
 
         Args:
-            columns: The parameters.
+            domain: The points.
             directions: Which way each objective is better.
             known: The objectives that are known without a trial, by their number.
             constraints: What must not be above 0 at a point.
+            surrogate: Kind of the model of what is measured.
         """
-        self._columns = columns
+        self._domain = domain
         self._signs = np.array([1.0 if d == StudyDirection.MAXIMIZE else -1.0 for d in directions])
         self._known = dict(known)
         self._measured = [i for i in range(len(self._signs)) if i not in self._known]
         self._constraints = constraints
+        self._surrogate = surrogate
 
     def violation(self, point: Params) -> float:
         """Return by how much a point breaks the constraints, 0 if it keeps them."""
@@ -74,42 +78,50 @@ class Goal:
             rng: Where points are drawn from.
         """
         values = self._signs * np.array([trial.values for trial in trials], dtype=float)
-        gain = Gain(
-            self._rows(points),
-            values[:, self._measured],
-            self._known_of(points),
-            (self._rows(pending), self._known_of(pending)) if pending else None,
-            seed=int(rng.integers(2**31)),
-        )
-        order = ranks(-np.nan_to_num(values, nan=-np.inf)).argsort(kind="stable")
-        around = [points[i] for i in order[:BEST]]
-        pool = self._untried(self._pool(around, rng), tried)
-        if not pool:
-            return None
-        best = self._ranked(gain, pool)[:STARTS]
-        for _ in range(ROUNDS):
-            near = [n for _, p in best for n in self._columns.neighbours(p, rng)]
-            better = self._ranked(gain, self._untried(near, tried))
-            joined = sorted([*best, *better], key=lambda item: -item[0])[:STARTS]
-            if joined[0][0] <= best[0][0]:
-                break
-            best = joined
-        return self._climbed(gain, best, tried)
+        gain, scale = self._gain(points, values, pending, int(rng.integers(2**31)))
 
-    def _pool(self, around: Sequence[Params], rng: np.random.Generator) -> list[dict[str, Any]]:
-        drawn = self._columns.draw(int(rng.integers(2**31)))
-        pool = [next(drawn) for _ in range(POOL)]
-        for point in around:
-            pool += self._columns.neighbours(point, rng)
-            pool += [
-                self._columns.nearby(point, rng, step)
-                for step in NEARBY_STEPS
-                for _ in range(NEARBY)
-            ]
-        return pool
+        def ranked(candidates: Sequence[dict[str, Any]]) -> Ranking:
+            found = self._untried(candidates, tried)
+            if not found:
+                return []
+            gains = gain.of(self._rows(found), scale(self._known_of(found)))
+            return sorted(zip(gains.tolist(), found, strict=True), key=lambda item: -item[0])
+
+        order = ranks(-np.nan_to_num(values, nan=-np.inf)).argsort(kind="stable")
+        best = best_points(self._domain, ranked, [points[i] for i in order], rng)
+        if not best:
+            return None
+        if isinstance(self._domain, Columns) and not self._known and self._constraints is None:
+            # Along numbers the gain has a gradient; known functions have none.
+            climbed = [_climbed(self._domain, gain, point) for _, point in best]
+            best = sorted([*best, *ranked(climbed)], key=lambda item: -item[0])
+        return best[0][1]
+
+    def _gain(
+        self, points: Sequence[Params], values: Matrix, pending: Sequence[Params], seed: int
+    ) -> tuple[Gain, Callable[[Matrix], Matrix]]:
+        """Return the gain of further points, and what their known objectives go through."""
+        known = self._known_of(points)
+        mean, deviation = known.mean(axis=0), known.std(axis=0)
+        deviation = np.where(deviation > 0, deviation, 1.0)
+
+        def scale(of: Matrix) -> Matrix:
+            result: Matrix = (of - mean) / deviation
+            return result
+
+        rows = self._rows(points)
+        measured = standardized(without_outliers(values[:, self._measured]))
+        gain = Gain(
+            fitted(rows, measured, self._surrogate, seed),
+            (rows, scale(known)),
+            reference_of(np.concatenate([measured, scale(known)], axis=1)),
+            (self._rows(pending), scale(self._known_of(pending))) if pending else None,
+            seed=seed,
+        )
+        return gain, scale
 
     def _untried(self, points: Sequence[dict[str, Any]], tried: set[str]) -> list[dict[str, Any]]:
-        by_key = {self._columns.key(point): point for point in points}
+        by_key = {self._domain.key(point): point for point in points}
         kept = [point for key, point in by_key.items() if key not in tried]
         if self._constraints is None:
             return kept
@@ -118,31 +130,8 @@ class Goal:
         # Where nothing keeps the constraints, what is nearest to that.
         return [p for p, v in zip(kept, violations, strict=True) if v <= max(least, 0.0)]
 
-    def _ranked(
-        self, gain: Gain, points: Sequence[dict[str, Any]]
-    ) -> list[tuple[float, dict[str, Any]]]:
-        if not points:
-            return []
-        values = gain.of(self._rows(points), self._known_of(points))
-        found = zip(values.tolist(), points, strict=True)
-        return sorted(found, key=lambda item: -item[0])
-
-    def _climbed(
-        self, gain: Gain, best: Sequence[tuple[float, dict[str, Any]]], tried: set[str]
-    ) -> dict[str, Any]:
-        """Follow the gradient along the numbers of the best points; known functions have none."""
-        if self._known or self._constraints is not None:
-            return best[0][1]
-        climbed = []
-        for _, point in best:
-            fixed = self._columns.fixed(point)
-            row = gain.climb(self._columns.row(point), fixed)
-            climbed.append(self._columns.moved(point, row))
-        found = self._ranked(gain, self._untried(climbed, tried))
-        return max([*best, *found], key=lambda item: item[0])[1]
-
     def _rows(self, points: Sequence[Params]) -> Matrix:
-        return np.stack([self._columns.row(point) for point in points])
+        return np.stack([self._domain.row(point) for point in points])
 
     def _known_of(self, points: Sequence[Params]) -> Matrix:
         """Return the known objectives of points, larger is better, shape (n, c)."""
@@ -151,3 +140,8 @@ class Goal:
             for number, function in sorted(self._known.items())
         ]
         return np.array(columns, dtype=float).reshape(len(columns), len(points)).T
+
+
+def _climbed(columns: Columns, gain: Gain, point: Params) -> dict[str, Any]:
+    row = gain.climb(columns.row(point), columns.fixed(point))
+    return columns.moved(point, row)

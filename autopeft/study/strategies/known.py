@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from autopeft.cost.candidates import CandidateSpace
 from autopeft.space.hyperparameter import Assignment
 from autopeft.study.objective import Objective
-from autopeft.study.strategies.features import Features
+from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.trials.trial import TrialRecord
 
 #: Natural values of the known objectives of a point, in the order of the objectives.
@@ -30,22 +29,19 @@ class KnownCosts:
 
     def __init__(
         self,
-        space: CandidateSpace,
+        domain: CandidateDomain,
         objectives: Sequence[Objective],
         values: KnownValues,
-        features: Features,
     ) -> None:
         """Take what computes them.
 
         Args:
-            space: What may be tried.
+            domain: What may be tried, and where points are near each other.
             objectives: What is improved.
             values: Returns the exact values of a point.
-            features: Where points are near each other.
         """
-        self._space = space
+        self._domain = domain
         self._known = [o for o in objectives if o.known]
-        self._features = features
         self.exact = values
         self.slow = any(o.slow for o in self._known)
 
@@ -58,15 +54,15 @@ class KnownCosts:
             points: The points.
             records: Trials, whose costs are known.
         """
-        places = np.stack([self._features.row(record.assignment) for record in records])
+        places = np.stack([self._domain.row(record.assignment) for record in records])
         costs = np.array([[o.cost(record.cost) for o in self._known] for record in records])
         found = []
         for point in points:
-            distances = np.linalg.norm(places - self._features.row(point), axis=1)
+            distances = np.linalg.norm(places - self._domain.row(point), axis=1)
             near = distances.argsort(kind="stable")[:NEAREST]
             weights = 1.0 / (distances[near] + 1e-3)
             guess = (weights @ costs[near] / weights.sum()).tolist()
-            count = float(self._space.adapter_params(point) or 0)
+            count = float(self._domain.space.adapter_params(point) or 0)
             pairs = zip(self._known, guess, strict=True)
             found.append([value if o.slow else count for o, value in pairs])
         return found

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autopeft.study.strategies.activity import Params
 from autopeft.study.strategies.columns import Columns
-from autopeft.study.strategies.gain import NUMERICAL_ERRORS
 from autopeft.study.strategies.goal import Constraints, Goal, KnownObjective
+from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, Surrogate
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class AutoPeftSampler(BaseSampler):
         known_objectives: Mapping[int, KnownObjective] | None = None,
         constraints: Constraints | None = None,
         n_startup_trials: int = 10,
+        surrogate: Surrogate = "matern",
         seed: int | None = None,
     ) -> None:
         """Make a sampler.
@@ -66,6 +67,8 @@ class AutoPeftSampler(BaseSampler):
             constraints: A function of the parameters that is known without a trial; points where
                 any of its values is above 0 are not suggested while there is another.
             n_startup_trials: Trials with values before the first model.
+            surrogate: Kind of the model of each measured objective: `matern`, or with one
+                measured objective `saas` or `saas-nuts`, which take few parameters for important.
             seed: Of all suggestions; `None` draws one.
 
         Raises:
@@ -77,6 +80,7 @@ class AutoPeftSampler(BaseSampler):
         self._known = dict(known_objectives or {})
         self._constraints = constraints
         self._n_startup = n_startup_trials
+        self._surrogate = surrogate
         self._given_seed = seed
         self._seed = _drawn_seed() if seed is None else seed
 
@@ -157,7 +161,7 @@ class AutoPeftSampler(BaseSampler):
         pending = [p for t in trials if _is_running(t) if (p := _planned(t, space))]
         columns = Columns(space, points)
         tried = {columns.key(point) for point in (*points, *pending)}
-        goal = Goal(columns, study.directions, self._known, self._constraints)
+        goal = Goal(columns, study.directions, self._known, self._constraints, self._surrogate)
         if len(measured) >= self._n_startup:
             rng = self._generator(number)
             try:

@@ -8,9 +8,10 @@ import pytest
 from autopeft.cost.cost import Cost
 from autopeft.space.configuration import Value
 from autopeft.study.objective import ReferencePoint, parse_objectives
-from autopeft.study.strategies.bayesian import FINALISTS, LOCAL_ROUNDS, BayesianStrategy
-from autopeft.study.strategies.features import Features
+from autopeft.study.strategies.bayesian import FINALISTS, BayesianStrategy
+from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.known import KnownCosts
+from autopeft.study.strategies.local_search import ROUNDS
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 from tests.contracts.test_strategies import LIMIT, SPEC, candidates
 
@@ -89,12 +90,12 @@ def test_few_points_are_looked_at_exactly(records: list[TrialRecord]) -> None:
     values = Counted()
     candidate = strategy(values).ask(records, 6)
     assert candidate is not None
-    assert 0 < values.n <= FINALISTS * (1 + LOCAL_ROUNDS)
+    assert 0 < values.n <= FINALISTS * (1 + ROUNDS)
 
 
 def test_a_guess_follows_the_trials_that_are_near(records: list[TrialRecord]) -> None:
     """Where a trial was, it is that trial's; parameters are counted everywhere."""
-    known = KnownCosts(SPACE, OBJECTIVES, exact, Features(SPACE))
+    known = KnownCosts(CandidateDomain(SPACE), OBJECTIVES, exact)
     assert known.slow
     points = [dict(record.assignment) for record in records]
     for point, (params, guess) in zip(points, known.guessed(points, records), strict=True):
@@ -109,4 +110,4 @@ def test_a_guess_follows_the_trials_that_are_near(records: list[TrialRecord]) ->
 
 def test_parameters_alone_need_no_guess() -> None:
     params = parse_objectives("quality,params")
-    assert not KnownCosts(SPACE, params, exact, Features(SPACE)).slow
+    assert not KnownCosts(CandidateDomain(SPACE), params, exact).slow
