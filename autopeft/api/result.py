@@ -1,7 +1,7 @@
 """`SearchResult`: a study's trials, its front, and the way to take one home."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autopeft.errors import RequestError, StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts, Writing
@@ -10,9 +10,13 @@ from autopeft.models.registry import ModelReference
 from autopeft.report.markdown import front_table
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
+from autopeft.tasks.metrics import METRICS
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.store import read_records, sqlite_url
 from autopeft.trials.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from autopeft.study.analysis.analysis import Analysis
 
 PICKS = ("best", "knee", "smallest")
 
@@ -102,6 +106,25 @@ class SearchResult:
             raise RequestError(f"'{to}' holds the study itself: name another folder.")
         record = self.pick(pick)
         return export_trial(record, self.folder.adapter(record.number), self._facts(), target)
+
+    def analyze(self) -> "Analysis":
+        """Return what matters, which method wins at which budget, and what more would buy.
+
+        Raises:
+            StudyError: If no trial is complete.
+        """
+        from autopeft.study.analysis.analysis import analyze
+
+        summary, metric = self.summary, METRICS[self.summary.metric]
+        n_rows = self.manifest["task"]["eval_rows"]
+        picks = {"knee": summary.knee(), "best": summary.best()}
+        return analyze(
+            summary.records,
+            {name: record for name, record in picks.items() if record is not None},
+            summary.n_layers,
+            summary.budget_limit,
+            lambda quality: metric.error(quality, n_rows),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study as plain data, for machines."""

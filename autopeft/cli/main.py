@@ -112,6 +112,14 @@ def pareto(
 
 
 @app.command()
+def analyze(study: StudyArgument = None, output: Format = "table") -> None:
+    """Say what matters in a study, which method wins at which budget, what more would buy."""
+    from autopeft.cli.analyze import analyze_command
+
+    analyze_command(study, output)
+
+
+@app.command()
 def export(
     study: StudyArgument = None,
     pick: Annotated[
