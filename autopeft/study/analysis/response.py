@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,6 +127,6 @@ def _predicted(model: "Model", inputs: Array) -> tuple[Array, Array]:
     import torch
 
     with torch.no_grad():
-        posterior = model.posterior(torch.from_numpy(inputs))
+        posterior: Any = model.posterior(torch.from_numpy(inputs))
         covariance = posterior.distribution.covariance_matrix
         return posterior.mean.squeeze(-1).numpy(), covariance.numpy()
