@@ -35,7 +35,7 @@ SHORT_TRAINING = 1_000
 #: What counts as less memory, as a share of the pick's.
 LESS_MEMORY = 0.75
 #: Entries that the pick and its alternatives are chosen from.
-_LOOKED_AT = 7
+_LOOKED_AT = 5
 #: Largest rank that servers of LoRA adapters take without being told (vLLM's `max_lora_rank` of
 #: the largest usual setting).
 _SERVED_RANK = 64

@@ -15,7 +15,7 @@ from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration, Value
 from autopeft.space.schema import ModelShape, read_space
 from autopeft.space.space import LEARNING_RATE, SearchSpace
-from autopeft.study.strategies.placing import place
+from autopeft.study.strategies.placing import Placed, place
 from autopeft.study.strategies.portfolio import KnownConfiguration, strongest_first
 
 #: Layers that an entry may lose to fit, from all of them down.
@@ -136,11 +136,14 @@ def fit(
     least = _fewest(CandidateSpace(own, spec, _NO_LIMIT, input_length=limits.input_length))
     if least > limits.budget.limit:
         raise BudgetError(f"it has {least:,} adapter parameters at least")
-    length, memory = limits.input_length, limits.memory
-    space = CandidateSpace(own, spec, limits.budget, limits.training, length, memory)
-    placed = place(entry, space, entry.multiple if limits.short else 1.0)
-    configuration = None if placed is None else space.trained(placed.point)
-    if placed is None or configuration is None:
+    multiple = entry.multiple if limits.short else 1.0
+    # Memory is predicted exactly, for few points: bounds would take as long as a search's.
+    for selection in (layers, *((fewer,) for fewer in layers[1:] if limits.memory)):
+        own = own_space(name, entry, spec, selection)
+        placed, configuration = _within(entry, own, spec, limits, multiple)
+        if placed is not None and configuration is not None:
+            break
+    else:
         raise BudgetError("nothing of it fits both the budget and the memory")
     return Fitted(
         name=name,
@@ -149,6 +152,25 @@ def fit(
         changes=placed.changes,
         whole=placed.whole,
     )
+
+
+def _within(
+    entry: KnownConfiguration,
+    own: SearchSpace,
+    spec: ModelSpec,
+    limits: Limits,
+    multiple: float,
+) -> tuple[Placed | None, Configuration | None]:
+    """Return an entry's point in its own space, and what is trained of it if memory allows."""
+    try:
+        space = CandidateSpace(own, spec, limits.budget, limits.training, limits.input_length)
+    except BudgetError:
+        return None, None
+    placed = place(entry, space, multiple)
+    if placed is None:
+        return None, None
+    whole = space.configuration(placed.point)
+    return placed, whole if limits.memory is None else limits.memory.met(whole)
 
 
 def fewest_parameters(spec: ModelSpec, input_length: int) -> int:
