@@ -20,10 +20,19 @@ if TYPE_CHECKING:
 
     from autopeft.api.recommend import Recommendation
     from autopeft.api.result import SearchResult
+    from autopeft.study.strategies.optuna_space import OptunaSpace
     from autopeft.study.strategies.sampler import AutoPeftSampler
 
 __version__ = metadata.version("autopeft")
-__all__ = ["AutoPeftSampler", "__version__", "load_adapter", "open_study", "recommend", "search"]
+__all__ = [
+    "AutoPeftSampler",
+    "__version__",
+    "load_adapter",
+    "open_study",
+    "recommend",
+    "search",
+    "search_space",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -75,6 +84,31 @@ def recommend(*, n_labels: int | None = None, **settings: Any) -> "Recommendatio
     from autopeft.api.recommend import recommend as advise
 
     return advise(n_labels=n_labels, **settings)
+
+
+def search_space(
+    model: str = "minilm", *, space: str = "default", budget: str = "1%", **shape: Any
+) -> "OptunaSpace":
+    """Return the points of a search space that a model takes within a budget.
+
+    It is for objectives that are written for Optuna: `space.suggest(trial)` gives a point's
+    parameters, `space.configuration(params)` what is to be trained, `space.adapter_params(params)`
+    its exact size, and `AutoPeftSampler(space)` suggests points that fit.
+
+    Args:
+        model: Name of the model, or its `config.json`; no weights are read.
+        space: Name of a space, or its file.
+        budget: Most adapter parameters: `0.1%`, `50k`, `1.5M`.
+        **shape: `n_labels`, `language_modeling`, `seq_length`, `batch_size` as for
+            `autopeft.api.space_costs.space_costs`.
+
+    Raises:
+        autopeft.errors.AutopeftError: If model, space and budget do not go together.
+    """
+    from autopeft.api.space_costs import bound_space
+    from autopeft.study.strategies.optuna_space import OptunaSpace
+
+    return OptunaSpace(bound_space(model, space, budget, **shape)[1])
 
 
 def open_study(study: str | PathLike[str]) -> "SearchResult":

@@ -31,7 +31,7 @@ class SearchRequest(BaseModel):
             `preset:NAME`. It is trained once, to the end, whatever it costs.
         methods: Methods to search; `None` takes all of the space.
         objectives: `quality` and at least one of `params` and `memory`.
-        strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`.
+        strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`, `gp`.
         fidelity: `asha` (early stopping) or `none`.
         trials: Trials to start in all.
         time: Time after which no trial is started, such as `30m` or `1h30m`.
@@ -70,7 +70,7 @@ class SearchRequest(BaseModel):
     configuration: str | None = None
     methods: tuple[str, ...] | None = None
     objectives: str = "quality,params"
-    strategy: Literal["bayesian", "random", "tpe", "nsga2"] = "bayesian"
+    strategy: Literal["bayesian", "random", "tpe", "nsga2", "gp"] = "bayesian"
     fidelity: Literal["asha", "none"] = "asha"
     trials: Annotated[int, Field(ge=1)] = 16
     time: str | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autopeft.api.estimate import BATCH_SIZE, bare_model, task_head
+from autopeft.api.estimate import BATCH_SIZE, BareModel, bare_model, task_head
 from autopeft.api.space_facts import read_for
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
@@ -77,15 +77,19 @@ def space_costs(  # noqa: PLR0913 - each is an option
         AutopeftError: If the model, the space or the budget cannot be used.
     """
     memory_limit = None if device_memory is None else n_bytes(device_memory)
-    bare = bare_model(model, task_head(n_labels, language_modeling=language_modeling), seq_length)
-    spec = bare.spec
-    limit = ParamBudget.parse(budget or "100%", spec.base_params)
-    training = {"batch_size": batch_size or BATCH_SIZE}
-    candidates = CandidateSpace(read_for(space, spec), spec, limit, training, bare.seq_length)
+    bare, candidates = bound_space(
+        model,
+        space,
+        budget or "100%",
+        n_labels=n_labels,
+        language_modeling=language_modeling,
+        seq_length=seq_length,
+        batch_size=batch_size,
+    )
     options = options or StepOptions()
     subject = partial(
         of_configuration,
-        spec=spec,
+        spec=bare.spec,
         meta_model=bare.build,
         seq_length=bare.seq_length,
         options=options,
@@ -94,7 +98,7 @@ def space_costs(  # noqa: PLR0913 - each is an option
     result: dict[str, Any] = {
         "model": model,
         "space": candidates.space.name,
-        "budget": {"text": budget, "limit": limit.limit},
+        "budget": {"text": budget, "limit": candidates.budget.limit},
         "refused": candidates.refused,
         "batch_size": batch_size or BATCH_SIZE,
         **bare.facts(options),
@@ -108,6 +112,30 @@ def space_costs(  # noqa: PLR0913 - each is an option
         result["device_memory_bytes"] = memory_limit
         result["n_fit"] = sum(memory <= memory_limit for memory in known)
     return result
+
+
+def bound_space(  # noqa: PLR0913 - each is an option
+    model: str,
+    space: str,
+    budget: str,
+    *,
+    n_labels: int | None = None,
+    language_modeling: bool = False,
+    seq_length: int = 128,
+    batch_size: int | None = None,
+) -> tuple[BareModel, CandidateSpace]:
+    """Return a model without weights, and what it takes of a space within a budget.
+
+    The arguments are those of `space_costs`.
+
+    Raises:
+        AutopeftError: If the model, the space or the budget cannot be used.
+    """
+    bare = bare_model(model, task_head(n_labels, language_modeling=language_modeling), seq_length)
+    limit = ParamBudget.parse(budget, bare.spec.base_params)
+    training = {"batch_size": batch_size or BATCH_SIZE}
+    read = read_for(space, bare.spec)
+    return bare, CandidateSpace(read, bare.spec, limit, training, bare.seq_length)
 
 
 def spread(points: Sequence[PointCost]) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ _OPTIONS: dict[str, Any] = {
     "strategy": Annotated[
         str | None,
         typer.Option(
-            help="bayesian, or Optuna's random, tpe, nsga2. Default: bayesian.",
+            help="bayesian, or Optuna's random, tpe, nsga2, gp. Default: bayesian.",
             rich_help_panel=_HOW,
         ),
     ],

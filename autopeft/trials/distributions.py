@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from optuna import Trial
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -66,6 +67,33 @@ def assignment_from(h: Hyperparameter, params: Mapping[str, Value]) -> Assignmen
         return {h.name: params[h.name]}
     mask = "".join(str(params[_switch(h.name, i)]) for i in range(h.n_layers))
     return {h.name: mask} if h.contains(mask) else {}
+
+
+def point_of(space: SearchSpace, params: Mapping[str, Value]) -> Assignment | None:
+    """Return the point that Optuna's parameters stand for, `None` if one of them is missing."""
+    point: Assignment = {}
+    for h in space.hyperparameters:
+        if h.active(point):
+            names = distribution(h)
+            value = assignment_from(h, params) if names.keys() <= params.keys() else {}
+            if not value:
+                return None
+            point.update(value)
+    return point
+
+
+def suggest_point(space: SearchSpace, trial: Trial) -> Assignment | None:
+    """Ask a trial of Optuna for a point, `None` if its switches give no mask."""
+    point: Assignment = {}
+    for h in space.hyperparameters:
+        if h.active(point):
+            # The public calls want one method a type.
+            params = {name: trial._suggest(name, d) for name, d in distribution(h).items()}  # noqa: SLF001
+            value = assignment_from(h, params)
+            if not value:
+                return None
+            point.update(value)
+    return point
 
 
 def _switch(name: str, layer: int) -> str:

@@ -22,7 +22,7 @@ from tests.tiny import build
 
 LIMIT = 3_000
 OBJECTIVES = parse_objectives("quality,params")
-NAMES = ["bayesian", "random", "tpe", "nsga2"]
+NAMES = ["bayesian", "random", "tpe", "nsga2", "gp"]
 SPEC = inspect_model(build("bert", "meta"))
 
 

@@ -1,11 +1,11 @@
-"""Optuna's samplers as strategies: random search, TPE and NSGA-II."""
+"""Optuna's samplers as strategies: random search, TPE, NSGA-II and a Gaussian process."""
 
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
 from autopeft.cost.candidates import CandidateSpace
@@ -13,12 +13,7 @@ from autopeft.space.hyperparameter import Assignment
 from autopeft.study.objective import Objective
 from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
 from autopeft.study.strategy import Candidate
-from autopeft.trials.distributions import (
-    assignment_from,
-    distribution,
-    distributions_of,
-    optuna_values,
-)
+from autopeft.trials.distributions import distributions_of, optuna_values, suggest_point
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
 _ATTEMPTS = 64
@@ -36,7 +31,7 @@ class OptunaStrategy:
     def __init__(
         self, name: str, space: CandidateSpace, objectives: Sequence[Objective], seed: int
     ) -> None:
-        """Name one of `random`, `tpe` and `nsga2`."""
+        """Name one of `random`, `tpe`, `nsga2` and `gp`."""
         self._name = name
         self._space = space
         self._objectives = objectives
@@ -49,7 +44,7 @@ class OptunaStrategy:
         tried = tried_digests(records)
         for _ in range(_ATTEMPTS):
             trial = study.ask()
-            point = self._suggest(trial)
+            point = suggest_point(self._space.space, trial)
             fitting = self._into_budget(point) if point else None
             made = fitting and self._space.trained(fitting)
             if fitting and made and made.digest not in tried:
@@ -64,22 +59,6 @@ class OptunaStrategy:
         if self._name == "random":  # sizes spread over what fits, as in a space of that size
             return self._space.at(self._space.space.encode(point))
         return self._space.shrunk(point)
-
-    def _suggest(self, trial: optuna.Trial) -> Assignment | None:
-        assignment: Assignment = {}
-        for h in self._space.space.hyperparameters:
-            if not h.active(assignment):
-                continue
-            params = {
-                name: trial._suggest(name, domain)  # noqa: SLF001 - the public calls want one
-                # method a type
-                for name, domain in distribution(h).items()
-            }
-            value = assignment_from(h, params)
-            if not value:
-                return None
-            assignment.update(value)
-        return assignment
 
     def _study(self, records: Sequence[TrialRecord], seed: int) -> optuna.Study:
         study = optuna.create_study(
@@ -118,4 +97,7 @@ def _sampler(name: str, seed: int) -> BaseSampler:
         return NSGAIISampler(population_size=_POPULATION, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optuna marks some options as experimental
+        if name == "gp":
+            # It draws what depends on a choice at random, and would say so at every trial.
+            return GPSampler(seed=seed, warn_independent_sampling=False)
         return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)

@@ -46,7 +46,10 @@ class Placed:
 
 
 def place(
-    entry: KnownConfiguration, space: CandidateSpace, multiple: float | None = None
+    entry: KnownConfiguration,
+    space: CandidateSpace,
+    multiple: float | None = None,
+    limit: int | None = None,
 ) -> Placed | None:
     """Return the point of a space that is an entry of the portfolio, or `None` if there is none.
 
@@ -57,12 +60,14 @@ def place(
         entry: The entry.
         space: The space within its limits.
         multiple: Multiple of the default learning rate; `None` takes the entry's.
+        limit: Most adapter parameters; `None` takes the space's budget.
     """
     if not _holds_methods(entry, space):
         return None
     rate = entry.multiple if multiple is None else multiple
+    most = space.budget.limit if limit is None else limit
     for layers in _layer_sets(space.spec.n_layers):
-        builder = _Builder(entry, space, layers, rate)
+        builder = _Builder(entry, space, layers, rate, most)
         if not (builder.is_entry() and builder.fits(0.0)):
             continue
         point = builder.point(_largest_share(builder))
@@ -113,7 +118,9 @@ class _Builder:
         space: CandidateSpace,
         layers: frozenset[int],
         multiple: float,
+        limit: int,
     ) -> None:
+        self._limit = limit
         self._entry = entry
         self._space = space
         self._layers = layers
@@ -121,10 +128,11 @@ class _Builder:
         self._parts = {component.method: component for component in entry.components}
 
     def keeps_budget(self, share: float) -> bool:
-        return self._space.keeps_budget(self.point(share))
+        count = self._space.adapter_params(self.point(share))
+        return count is not None and count <= self._limit
 
     def fits(self, share: float) -> bool:
-        return self._space.fits(self.point(share))
+        return self.keeps_budget(share) and self._space.fits(self.point(share))
 
     def is_entry(self) -> bool:
         """Tell whether the point has the entry's methods, choices and about its targets."""

@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from autopeft.study.strategies.activity import Params
 from autopeft.study.strategies.columns import Columns
 from autopeft.study.strategies.goal import Constraints, Goal, KnownObjective
+from autopeft.study.strategies.local_search import Domain
+from autopeft.study.strategies.optuna_space import OptunaSpace
 from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, Surrogate
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class AutoPeftSampler(BaseSampler):
 
     def __init__(
         self,
-        space: Mapping[str, BaseDistribution] | None = None,
+        space: Mapping[str, BaseDistribution] | OptunaSpace | None = None,
         *,
         known_objectives: Mapping[int, KnownObjective] | None = None,
         constraints: Constraints | None = None,
@@ -76,7 +78,8 @@ class AutoPeftSampler(BaseSampler):
         """
         if n_startup_trials < 1:
             raise ValueError("n_startup_trials must be at least 1.")
-        self._space = dict(space or {})
+        self._ours = space if isinstance(space, OptunaSpace) else None
+        self._space = dict(space.distributions if isinstance(space, OptunaSpace) else space or {})
         self._known = dict(known_objectives or {})
         self._constraints = constraints
         self._n_startup = n_startup_trials
@@ -156,12 +159,14 @@ class AutoPeftSampler(BaseSampler):
         trials: Sequence[FrozenTrial],
         space: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
-        measured = [t for t in trials if t.state == TrialState.COMPLETE and _fits(t.params, space)]
+        complete = [t for t in trials if t.state == TrialState.COMPLETE]
+        measured = [t for t in complete if self._is_point(t.params, space)]
         points = [_within(t.params, space) for t in measured]
-        pending = [p for t in trials if _is_running(t) if (p := _planned(t, space))]
-        columns = Columns(space, points)
-        tried = {columns.key(point) for point in (*points, *pending)}
-        goal = Goal(columns, study.directions, self._known, self._constraints, self._surrogate)
+        planned = [_planned(t, space) for t in trials if _is_running(t)]
+        pending = [point for point in planned if self._is_point(point, space)]
+        domain = self._ours or Columns(space, points)
+        tried = {domain.key(point) for point in (*points, *pending)}
+        goal = Goal(domain, study.directions, self._known, self._constraints, self._surrogate)
         if len(measured) >= self._n_startup:
             rng = self._generator(number)
             try:
@@ -171,18 +176,25 @@ class AutoPeftSampler(BaseSampler):
                 found = None
             if found is not None:
                 return found
-        return self._start(columns, goal, number, tried)
+        return self._start(domain, goal, number, tried)
 
-    def _start(self, columns: Columns, goal: Goal, number: int, tried: set[str]) -> dict[str, Any]:
+    def _is_point(self, params: Params, space: Mapping[str, BaseDistribution]) -> bool:
+        whole = self._ours is None or self._ours.holds(_within(params, space))
+        return whole and _fits(params, space)
+
+    def _start(self, domain: Domain, goal: Goal, number: int, tried: set[str]) -> dict[str, Any]:
         """Return a trial's point of a Sobol sequence, or one behind it that may be tried."""
-        points = itertools.islice(columns.draw(self._seed), number, number + LOOKS)
-        first = next(points)
-        suiting = (
-            point
-            for point in itertools.chain([first], points)
-            if columns.key(point) not in tried and goal.violation(point) <= 0
-        )
-        return next(suiting, first)
+        if self._ours is not None:
+            points = self._ours.start(self._seed)
+        else:
+            points = itertools.islice(domain.draw(self._seed), number, number + LOOKS)
+        first: dict[str, Any] | None = None
+        for point in points:
+            if domain.key(point) not in tried and goal.violation(point) <= 0:
+                return point
+            first = first or point
+        assert first is not None, "some point always fits"
+        return first
 
 
 def _drawn_seed() -> int:

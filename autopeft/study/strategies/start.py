@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import zip_longest
 
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.methods.registry import get_method
@@ -14,6 +15,8 @@ from autopeft.study.strategies.portfolio import known_configurations, strongest_
 
 #: Shares of the largest rank that fits, from the top rung of the ladder down.
 RUNGS = (1.0, 0.2)
+#: Parts of the budget that well-known configurations are scaled into.
+PARTS = (1.0, 0.1, 0.01)
 #: Multiple of a method's default learning rate. The defaults are for long trainings; a search
 #: trains for a few hundred steps, which bear and need more.
 MULTIPLE = 3.0
@@ -39,22 +42,36 @@ def start_points(space: CandidateSpace, seed: int) -> dict[str, list[Assignment]
 
 
 def portfolio_points(space: CandidateSpace) -> list[Assignment]:
-    """Return the well-known configurations that a space holds, scaled into the budget.
+    """Return the well-known configurations that a space holds, scaled into parts of the budget.
 
-    The strongest of each method come first, then the second of each; LoRA has its ladder and
-    joins in the second round. What must lose layers, or nearly all of its size, comes last.
+    One within the whole budget, one within a tenth of it, one within a hundredth, and again: a
+    front is as much about its cheap end.
+    """
+    limits = [int(space.budget.limit * part) for part in PARTS]
+    columns = [
+        _strongest(space, limit, ladder=part == 1.0)
+        for limit, part in zip(limits, PARTS, strict=True)
+    ]
+    points = [point for row in zip_longest(*columns) for point in row if point is not None]
+    # Two entries can be one point of a coarse space.
+    return [point for i, point in enumerate(points) if point not in points[:i]]
+
+
+def _strongest(space: CandidateSpace, limit: int, *, ladder: bool) -> list[Assignment]:
+    """Return the entries of the portfolio that a limit holds, the strongest of each method first.
+
+    Then comes the second of each method; where LoRA has its ladder it joins in that round. What
+    must lose most layers, or nearly all of its size, comes last.
     """
     ranked = []
-    rounds: Counter[tuple[str, ...]] = Counter({("lora",): 1})
+    rounds: Counter[tuple[str, ...]] = Counter({("lora",): int(ladder)})
     for position, entry in enumerate(strongest_first(space.spec).values()):
-        placed = place(entry, space)
+        placed = place(entry, space, limit=limit)
         if placed is not None:
             key = (not placed.whole, rounds[entry.methods], position)
             ranked.append((key, placed.point))
             rounds[entry.methods] += 1
-    points = [point for _, point in sorted(ranked, key=lambda item: item[0])]
-    # Two entries can be one point of a coarse space.
-    return [point for i, point in enumerate(points) if point not in points[:i]]
+    return [point for _, point in sorted(ranked, key=lambda item: item[0])]
 
 
 def lora_ladder(space: CandidateSpace) -> list[Assignment]:

@@ -1,0 +1,198 @@
+"""What is compared on a table of trainings: each chooses among the rows that were not looked at.
+
+The Gaussian processes rank all rows. Optuna's samplers cannot choose from a set, so they suggest
+any point of the space within the budget, and get the row whose features are nearest.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from botorch.models import ModelListGP
+from numpy.typing import NDArray
+from table import OBJECTIVES, Table, Training
+
+from autopeft.cost.cost import Cost
+from autopeft.space.hyperparameter import Choice
+from autopeft.study.strategies.bayesian import BayesianStrategy
+from autopeft.study.strategies.candidate_domain import CandidateDomain
+from autopeft.study.strategies.gain import Gain, fitted
+from autopeft.study.strategies.optuna_samplers import OptunaStrategy
+from autopeft.study.strategies.surrogate import Surrogate
+from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
+
+#: Rows that everyone looks at before a model: the same for all with one seed.
+N_INITIAL = 10
+
+#: Returns the number of a row, given those that were looked at.
+Chooser = Callable[[Sequence[int]], int]
+
+
+class Rows:
+    """The rows of a table as trials that came to their end."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.domain = CandidateDomain(table.space)
+        self.features = table.features
+        self.one_hot = np.stack([_one_hot(table, t.point) for t in table.first_seed])
+        self.log_params = np.log10([t.adapter_params for t in table.first_seed])
+        self.quality = np.array([t.quality for t in table.first_seed])
+        self.number = {t.digest: i for i, t in enumerate(table.first_seed)}
+        self._records = [_record(table, t) for t in table.first_seed]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def records(self, looked_at: Sequence[int]) -> list[TrialRecord]:
+        """Return rows as the trials of a study, in this order."""
+        rows = [self._records[i] for i in looked_at]
+        return [replace(r, spec=replace(r.spec, number=n)) for n, r in enumerate(rows)]
+
+    def left(self, looked_at: Sequence[int]) -> NDArray[np.int64]:
+        """Return the numbers of the rows that were not looked at."""
+        return np.setdiff1d(np.arange(len(self)), np.asarray(looked_at, dtype=int))
+
+    def start(self, seed: int) -> list[int]:
+        """Return the rows that everyone begins with."""
+        return np.random.default_rng(seed).permutation(len(self))[:N_INITIAL].tolist()
+
+
+class _TableDomain(CandidateDomain):
+    """Points of the table alone."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows.table.space)
+        self._points = [dict(t.point) for t in rows.table.first_seed]
+
+    def draw(self, seed: int) -> Iterator[dict[str, Any]]:
+        return iter(
+            [self._points[i] for i in np.random.default_rng(seed).permutation(len(self._points))]
+        )
+
+    def neighbours(self, *_: Any) -> list[dict[str, Any]]:
+        return []
+
+    def nearby(self, *_: Any) -> None:
+        return None
+
+
+def ours(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
+    """The strategy of a search, with the table for its space."""
+    space = rows.table.space
+    strategy = BayesianStrategy(
+        space,
+        OBJECTIVES,
+        rows.table.reference,
+        lambda point: [float(space.adapter_params(point) or 0)],
+        seed=seed,
+        n_initial=N_INITIAL,
+        surrogate=surrogate,
+        pool=len(rows),
+    )
+    strategy._domain = _TableDomain(rows)  # noqa: SLF001 - a search never has a table
+
+    def choose(looked_at: Sequence[int]) -> int:
+        candidate = strategy.ask(rows.records(looked_at), len(looked_at))
+        assert candidate is not None
+        return rows.number[space.configuration(candidate.assignment).digest]
+
+    return choose
+
+
+def plain(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
+    """NEHVI on one-hot points with a model of each objective, as AutoPEFT has it."""
+    reference = [-position for position in rows.table.reference.position]
+    scaled = np.array(
+        [
+            -rows.table.reference.scaled(
+                [o.minimised(v) for o, v in zip(OBJECTIVES, pair, strict=True)]
+            )
+            for pair in zip(rows.quality, 10**rows.log_params, strict=True)
+        ]
+    )
+    none = np.zeros((len(rows), 0))
+
+    def choose(looked_at: Sequence[int]) -> int:
+        seen, left = list(looked_at), rows.left(looked_at)
+        step = 1000 * seed + len(seen)
+        torch.manual_seed(step)
+        x = rows.one_hot[seen]
+        models = [fitted(x, scaled[seen][:, [k]], surrogate, step) for k in (0, 1)]
+        gain = Gain(ModelListGP(*models), (x, none[seen]), reference, seed=step)
+        return int(left[gain.of(rows.one_hot[left], none[left]).argmax()])
+
+    return choose
+
+
+def optuna_sampler(rows: Rows, seed: int, name: str) -> Chooser:
+    """One of Optuna's samplers, which gets the nearest row to what it suggests."""
+    strategy = OptunaStrategy(name, rows.table.space, OBJECTIVES, seed)
+
+    def choose(looked_at: Sequence[int]) -> int:
+        candidate = strategy.ask(rows.records(looked_at), len(looked_at))
+        assert candidate is not None
+        left = rows.left(looked_at)
+        place = rows.domain.row(candidate.assignment)
+        distances = np.abs(rows.features[left] - place).sum(axis=1)
+        return int(left[distances.argmin()])
+
+    return choose
+
+
+def random_rows(rows: Rows, seed: int) -> Chooser:
+    """Rows in a random order."""
+    order = np.random.default_rng(seed).permutation(len(rows)).tolist()
+    return lambda looked_at: order[len(looked_at)]
+
+
+CONTESTANTS: Mapping[str, Callable[[Rows, int], Chooser]] = {
+    "random": random_rows,
+    "tpe": lambda rows, seed: optuna_sampler(rows, seed, "tpe"),
+    "nsga2": lambda rows, seed: optuna_sampler(rows, seed, "nsga2"),
+    "optuna-gp": lambda rows, seed: optuna_sampler(rows, seed, "gp"),
+    "plain": lambda rows, seed: plain(rows, seed, "matern"),
+    "saasbo": lambda rows, seed: plain(rows, seed, "saas"),
+    "ours": lambda rows, seed: ours(rows, seed, "matern"),
+    "ours-saas": lambda rows, seed: ours(rows, seed, "saas"),
+}
+
+
+def _one_hot(table: Table, point: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return a point as choices of 0 and 1 and numbers at their place in their range."""
+    values: list[float] = []
+    for h in table.space.space.hyperparameters:
+        value = point.get(h.name)
+        if isinstance(h, Choice):
+            values += [float(value == choice) for choice in h.choices]
+        else:
+            values += [0.5] * h.width if value is None else list(h.to_unit(value))
+    return np.array(values)
+
+
+def _record(table: Table, training: Training) -> TrialRecord:
+    spec = TrialSpec(
+        number=0,
+        configuration=table.space.configuration(training.point),
+        rungs=(1.0,),
+        epochs=1.0,
+        seed=training.seed,
+    )
+    last: RungReport = replace(training.reports[-1], rung=0)
+    cost = Cost(
+        adapter_params=training.adapter_params,
+        head_params=0,
+        base_params=table.space.spec.base_params,
+        peak_memory_bytes=0,
+    )
+    return TrialRecord(
+        spec=spec,
+        assignment=training.point,
+        cost=cost,
+        reports=(last,),
+        result=TrialResult(status=TrialStatus.COMPLETE, seconds=last.seconds),
+        quality_metric=next(iter(last.metrics)),
+        notes={},
+    )

@@ -1,0 +1,61 @@
+"""A search space of ours in a study of Optuna's: what is suggested fits, and is known before."""
+
+import math
+
+import numpy as np
+import optuna
+import pytest
+
+from autopeft import AutoPeftSampler
+from autopeft.study.strategies.optuna_space import OptunaSpace
+from tests.contracts.test_strategies import LIMIT, candidates
+
+SPACES = ["default", "autopeft-paper"]
+
+
+def objective(space: OptunaSpace, trial: optuna.Trial) -> tuple[float, float]:
+    params = space.suggest(trial)
+    rate = math.log10(space.configuration(params).training.learning_rate)
+    size = space.adapter_params(params)
+    return 0.1 * math.log10(max(size, 1)) - 0.05 * abs(rate + 2.5), size
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_what_is_suggested_fits_and_is_new(name: str) -> None:
+    space = OptunaSpace(candidates(name))
+    sampler = AutoPeftSampler(
+        space, known_objectives={1: space.adapter_params}, n_startup_trials=5, seed=0
+    )
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    study.optimize(lambda trial: objective(space, trial), n_trials=6)
+    assert all(t.state == optuna.trial.TrialState.COMPLETE for t in study.trials)
+    assert all(t.values[1] <= LIMIT for t in study.trials)
+    assert len({space.key(t.params) for t in study.trials}) == 6
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_points_and_parameters_say_the_same(name: str) -> None:
+    space = OptunaSpace(candidates(name))
+    rng = np.random.default_rng(0)
+    drawn = space.draw(0)
+    for _ in range(20):
+        params = next(drawn)
+        assert space.holds(params)
+        assert space.distributions.keys() >= params.keys()
+        frozen = optuna.trial.FixedTrial(params)
+        assert space.suggest(frozen) == params  # type: ignore[arg-type]
+        near = [n for n in (*space.neighbours(params, rng), space.nearby(params, rng, 0.1)) if n]
+        assert near
+        assert all(space.holds(n) for n in near)
+    assert not space.holds({})
+
+
+def test_other_samplers_prune_what_does_not_fit() -> None:
+    space = OptunaSpace(candidates(limit=200))
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    study.optimize(lambda trial: objective(space, trial), n_trials=10)
+    complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    assert len(complete) < 10
+    assert all(t.values[1] <= 200 for t in complete)
