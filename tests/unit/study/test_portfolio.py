@@ -157,12 +157,21 @@ def test_components_that_an_entry_lacks_are_off() -> None:
     }
 
 
+def test_the_portfolio_is_placed_in_parts_of_the_budget_by_turns() -> None:
+    space = candidates("default", 30_000)
+    counts = [space.adapter_params(point) or 0 for point in portfolio_points(space)]
+    for whole, tenth, hundredth in (counts[:3], counts[3:6]):
+        assert 3_000 < whole <= 30_000
+        assert 300 < tenth <= 3_000
+        assert hundredth <= 300
+
+
 def test_each_method_comes_once_before_any_comes_twice() -> None:
-    points = portfolio_points(candidates("default", 30_000))
-    methods = [point["method"] for point in points]
-    assert methods[:3] == ["shira", "bitfit", "ln_tuning"]
-    first_lora = methods.index("lora")
-    assert set(methods[:first_lora]) == {"shira", "bitfit", "ln_tuning", "ia3", "adalora"}
+    space = candidates("default", 30_000)
+    large = [p for p in portfolio_points(space) if (space.adapter_params(p) or 0) > 3_000]
+    methods = [point["method"] for point in large]
+    assert methods[:2] == ["shira", "adalora"]  # the others have fewer parameters at their most
+    assert set(methods[2:]) == {"lora"}  # whose ladder comes first
 
 
 @pytest.mark.parametrize(
