@@ -22,7 +22,12 @@ from autopeft.study.strategies.portfolio import (
     known_configurations,
     strongest_first,
 )
-from autopeft.study.strategies.start import lora_ladder, portfolio_points, start_points
+from autopeft.study.strategies.start import (
+    _strongest,
+    lora_ladder,
+    portfolio_points,
+    start_points,
+)
 from tests.spaces import space_of
 from tests.tiny import build
 
@@ -159,19 +164,21 @@ def test_components_that_an_entry_lacks_are_off() -> None:
 
 def test_the_portfolio_is_placed_in_parts_of_the_budget_by_turns() -> None:
     space = candidates("default", 30_000)
-    counts = [space.adapter_params(point) or 0 for point in portfolio_points(space)]
-    for whole, tenth, hundredth in (counts[:3], counts[3:6]):
-        assert 3_000 < whole <= 30_000
-        assert 300 < tenth <= 3_000
-        assert hundredth <= 300
+    points = portfolio_points(space)
+    assert [point["method"] for point in points[:3]] == ["shira", "lora", "lora"]
+    counts = [space.adapter_params(point) or 0 for point in points]
+    assert 2_000 < counts[1] <= 3_000  # a tenth
+    assert 200 < counts[2] <= 300  # a hundredth
+    assert max(counts) > 29_000
 
 
 def test_each_method_comes_once_before_any_comes_twice() -> None:
     space = candidates("default", 30_000)
-    large = [p for p in portfolio_points(space) if (space.adapter_params(p) or 0) > 3_000]
-    methods = [point["method"] for point in large]
-    assert methods[:2] == ["shira", "adalora"]  # the others have fewer parameters at their most
-    assert set(methods[2:]) == {"lora"}  # whose ladder comes first
+    methods = [point["method"] for point in _strongest(space, 30_000, ladder=True)]
+    # LoRA, in four variants, has its ladder before.
+    assert methods == ["shira", "bitfit", "ln_tuning", "ia3", "adalora", *4 * ["lora"]]
+    without = [point["method"] for point in _strongest(space, 30_000, ladder=False)]
+    assert without == ["lora", "shira", "bitfit", "ln_tuning", "ia3", "adalora", *3 * ["lora"]]
 
 
 @pytest.mark.parametrize(
