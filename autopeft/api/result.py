@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autopeft.errors import RequestError, StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts, Writing
@@ -12,9 +12,13 @@ from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.uncertainty import Estimate
+from autopeft.tasks.metrics import METRICS
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.store import read_records, sqlite_url
 from autopeft.trials.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from autopeft.study.analysis.analysis import Analysis
 
 PICKS = ("best", "knee", "smallest")
 
@@ -115,6 +119,25 @@ class SearchResult:
         record = self.pick(pick)
         facts = replace(self._facts(), noise=noise_text(self.summary, record))
         return export_trial(record, self.folder.adapter(record.number), facts, target)
+
+    def analyze(self) -> "Analysis":
+        """Return what matters, which method wins at which budget, and what more would buy.
+
+        Raises:
+            StudyError: If no trial is complete.
+        """
+        from autopeft.study.analysis.analysis import analyze
+
+        summary, metric = self.summary, METRICS[self.summary.metric]
+        n_rows = self.manifest["task"]["eval_rows"]
+        picks = {"knee": summary.knee(), "best": summary.best()}
+        return analyze(
+            summary.records,
+            {name: record for name, record in picks.items() if record is not None},
+            summary.n_layers,
+            summary.budget_limit,
+            lambda quality: metric.error(quality, n_rows),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study as plain data, for machines."""

@@ -234,6 +234,10 @@ ABOUT_MANY = frozenset(
     | {"repeats", "until_converged", "surrogate"}
     | {"workers", "runner", "ray_address"}
 )
+#: Options of a search that say nothing where nothing is trained and no space is searched.
+NOT_OF_ADVICE = frozenset(_OPTIONS) - {
+    *("task", "model", "budget", "max_memory", "train_rows", "max_length", "epochs", "batch_size"),
+}
 
 
 def with_search_options(

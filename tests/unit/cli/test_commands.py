@@ -14,7 +14,18 @@ import yaml
 from autopeft.api.result import SearchResult
 from tests.command import as_options, run
 
-COMMANDS = ("search", "plan", "pareto", "export", "methods", "estimate", "ui", "doctor")
+COMMANDS = (
+    "search",
+    "plan",
+    "recommend",
+    "pareto",
+    "analyze",
+    "export",
+    "methods",
+    "estimate",
+    "ui",
+    "doctor",
+)
 
 
 @pytest.fixture
