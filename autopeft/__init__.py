@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from autopeft.api.recommend import Recommendation
     from autopeft.api.result import SearchResult
     from autopeft.study.strategies.optuna_space import OptunaSpace
     from autopeft.study.strategies.sampler import AutoPeftSampler
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "load_adapter",
     "open_study",
+    "recommend",
     "search",
     "search_space",
 ]
@@ -63,6 +65,25 @@ def search(*, study: str | PathLike[str] | None = None, **settings: Any) -> "Sea
 
     request = SearchRequest.build(**settings)
     return run_search(request, None if study is None else Path(study))
+
+
+def recommend(*, n_labels: int | None = None, **settings: Any) -> "Recommendation":
+    """Name a well-known configuration for a model, a task and a budget; nothing is trained.
+
+    Args:
+        n_labels: Classes of the task; `None` takes those that its file names, else 2.
+        **settings: `model`, `task`, `budget`, `max_memory`, `max_length`, `batch_size`, `epochs`,
+            `train_rows`, as for `search`.
+
+    Returns:
+        The recommendation, with `pick`, `alternatives` and `write(file)`.
+
+    Raises:
+        autopeft.errors.AutopeftError: If a part of the question cannot be used, or nothing fits.
+    """
+    from autopeft.api.recommend import recommend as advise
+
+    return advise(n_labels=n_labels, **settings)
 
 
 def search_space(

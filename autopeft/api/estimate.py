@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from autopeft.api.catalogue import configuration_of
 from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
-from autopeft.cost.subject import largest_batch, of_configuration, of_peft_config
+from autopeft.cost.subject import Subject, largest_batch, of_configuration, of_peft_config
 from autopeft.errors import RequestError
 from autopeft.methods.peft_config import is_peft_config
 from autopeft.models.head import TaskHead
@@ -121,22 +121,32 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         configuration = configuration_of(str(file), bare.spec, asked)
         subject = of_configuration(configuration, *shape, options)
         rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
+    result = {"model": model, **costs_of(subject, bare.spec, rows, at_once), **bare.facts(options)}
+    if limit is not None:
+        result["device_memory_bytes"] = limit
+        result["fits"] = result["peak_memory_bytes"] <= limit
+        result["largest_batch"] = largest_batch(lambda n: subject.step(n, n).memory.total, limit)
+    return result
+
+
+def costs_of(subject: Subject, spec: ModelSpec, rows: int, at_once: int) -> dict[str, Any]:
+    """Return what a subject costs.
+
+    Args:
+        subject: What is trained.
+        spec: The model.
+        rows: Examples a step.
+        at_once: Examples in one forward.
+    """
     step = subject.step(rows, rows)
     memory = step.memory if at_once == rows else subject.step(rows, at_once).memory
-    result = {
-        "model": model,
+    return {
         "configuration": subject.configuration,
         "adapter_params": subject.adapter_params,
-        "share_of_base_percent": round(100 * subject.adapter_params / bare.spec.base_params, 6),
+        "share_of_base_percent": round(100 * subject.adapter_params / spec.base_params, 6),
         "adapter_bytes": subject.adapter_bytes,
         "flops_per_step": step.flops,
         "peak_memory_bytes": memory.total,
         "memory_parts": asdict(memory),
         "batch_size": rows,
-        **bare.facts(options),
     }
-    if limit is not None:
-        result["device_memory_bytes"] = limit
-        result["fits"] = memory.total <= limit
-        result["largest_batch"] = largest_batch(lambda n: subject.step(n, n).memory.total, limit)
-    return result

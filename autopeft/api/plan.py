@@ -21,10 +21,11 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
 
     Costs of the search are in multiples of one full training (`epochs` over the training rows).
     With early stopping they lie between all trials stopped at the first rung that the rule lets
-    stop (the share 1 - 1/eta of them) and none stopped.
+    stop (the share 1 - 1/eta of them) and none stopped, with as many repeats as there can be.
     """
-    space, request = problem.space, problem.request
-    rungs = problem.plan().rungs
+    space, request, plan = problem.space, problem.request, problem.plan()
+    rungs = plan.rungs
+    repeats = plan.repeats.bound(request.trials)
     steps = -(-len(problem.data.train) // problem.batch_size) * problem.epochs
     return {
         "task": problem.data.task.name,
@@ -48,19 +49,20 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         },
         "examples": _examples(problem),
         "trials": request.trials,
+        "repeats": {"seeds": plan.repeats.seeds, "most": repeats},
         "rungs": list(rungs),
         "steps_of_a_full_training": round(steps),
         "fidelity": request.fidelity,
-        "full_training_equivalents": _cost(request.fidelity, request.trials),
+        "full_training_equivalents": _cost(request.fidelity, request.trials, repeats),
         "full_training_equivalents_by_fidelity": {
-            name: _cost(name, request.trials) for name in FIDELITIES
+            name: _cost(name, request.trials, repeats) for name in FIDELITIES
         },
     }
 
 
-def _cost(fidelity: str, n_trials: int) -> dict[str, float]:
+def _cost(fidelity: str, n_trials: int, repeats: int) -> dict[str, float]:
     least, most = full_trainings(fidelity, n_trials)
-    return {"least": round(least, 2), "most": round(most, 2)}
+    return {"least": round(least, 2), "most": round(most + repeats, 2)}
 
 
 def _cut(problem: Problem) -> list[str]:

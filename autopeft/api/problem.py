@@ -24,6 +24,7 @@ from autopeft.space.configuration import Configuration, Value
 from autopeft.space.point import point_space
 from autopeft.space.schema import ModelShape, find_space, read_space
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
+from autopeft.study.repeats import Repeats
 from autopeft.study.rungs import rung_shares
 from autopeft.study.study import StudyPlan
 from autopeft.tasks.data import TaskData, load_data, own_task
@@ -101,6 +102,8 @@ class Problem:
             rungs=rung_shares(self.request.fidelity),
             epochs=self.epochs,
             seed=self.request.seed,
+            until_converged=self.request.until_converged,
+            repeats=Repeats.asked(self.request.repeats, self.request.trials),
             fidelity=self.request.fidelity,
         )
 

@@ -1,19 +1,25 @@
 """`SearchResult`: a study's trials, its front, and the way to take one home."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autopeft.errors import RequestError, StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts, Writing
 from autopeft.export.folder import export_trial
 from autopeft.models.registry import ModelReference
-from autopeft.report.markdown import front_table
+from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.stopping import rung_facts
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
+from autopeft.study.uncertainty import Estimate
+from autopeft.tasks.metrics import METRICS
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.store import read_records, sqlite_url
 from autopeft.trials.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from autopeft.study.analysis.analysis import Analysis
 
 PICKS = ("best", "knee", "smallest")
 
@@ -53,7 +59,10 @@ class SearchResult:
 
     @property
     def front(self) -> list[TrialRecord]:
-        """The complete trials that no other dominates, cheapest first."""
+        """The configurations that no other dominates, cheapest first, as their first trials.
+
+        They are compared by their mean qualities over all their seeds.
+        """
         return self.summary.front
 
     @property
@@ -62,8 +71,15 @@ class SearchResult:
         return self.summary.hypervolume
 
     def best(self) -> TrialRecord:
-        """Return the front's trial with the highest quality."""
+        """Return the front's best trial: see `Summary.best`."""
         return self.pick("best")
+
+    def estimate(self, trial: TrialRecord) -> Estimate | None:
+        """Return mean, standard error, seeds and the chance of being on the front.
+
+        `None` for a trial of a configuration without a complete training.
+        """
+        return self.summary.estimate(trial)
 
     def pick(self, which: str) -> TrialRecord:
         """Return a trial.
@@ -102,7 +118,27 @@ class SearchResult:
         if target == self.folder.path or target in self.folder.path.parents:
             raise RequestError(f"'{to}' holds the study itself: name another folder.")
         record = self.pick(pick)
-        return export_trial(record, self.folder.adapter(record.number), self._facts(), target)
+        facts = replace(self._facts(), noise=noise_text(self.summary, record))
+        return export_trial(record, self.folder.adapter(record.number), facts, target)
+
+    def analyze(self) -> "Analysis":
+        """Return what matters, which method wins at which budget, and what more would buy.
+
+        Raises:
+            StudyError: If no trial is complete.
+        """
+        from autopeft.study.analysis.analysis import analyze
+
+        summary, metric = self.summary, METRICS[self.summary.metric]
+        n_rows = self.manifest["task"]["eval_rows"]
+        picks = {"knee": summary.knee(), "best": summary.best()}
+        return analyze(
+            summary.records,
+            {name: record for name, record in picks.items() if record is not None},
+            summary.n_layers,
+            summary.budget_limit,
+            lambda quality: metric.error(quality, n_rows),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study as plain data, for machines."""
@@ -117,9 +153,8 @@ class SearchResult:
             "hypervolume": summary.hypervolume,
             "rungs": [evidence.to_dict() for evidence in rung_facts(summary)],
             "front": [record.number for record in self.front],
-            "best": _number(summary.best()),
-            "knee": _number(summary.knee()),
-            "smallest": _number(summary.smallest()),
+            **{name: _number(record) for name, record in summary.picks.items()},
+            "estimates": [_estimate(e) for e in summary.estimates.values()],
             "trials": [record.to_dict() for record in self.trials],
         }
 
@@ -165,6 +200,7 @@ def _summary(folder: StudyFolder, manifest: dict[str, Any]) -> Summary:
             budget_text=manifest["budget"]["text"],
             budget_limit=manifest["budget"]["limit"],
             n_layers=manifest["model"]["n_layers"],
+            eval_rows=manifest["task"]["eval_rows"],
             objectives=parse_objectives(",".join(manifest["objectives"])),
             reference=ReferencePoint.from_dict(manifest["reference"]),
             records=tuple(read_records(url, manifest["study_id"])),
@@ -183,3 +219,13 @@ def _writing(task: dict[str, Any]) -> Writing | None:
 
 def _number(record: TrialRecord | None) -> int | None:
     return None if record is None else record.number
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    return {
+        "trials": [record.number for record in found.measured.trials],
+        "mean": found.measured.mean,
+        "error": found.error,
+        "evaluation_error": found.evaluation_error,
+        "on_front_probability": found.probability,
+    }

@@ -122,9 +122,17 @@ def _print_facts(plan: dict[str, Any]) -> None:
         f"Space   {space['name']}: {', '.join(space['methods'])}; about 10^{space['log10_size']} "
         f"configurations, {100 * space['share_that_fits']:.0f} % fit as they are, the others are "
         "scaled down",
-        f"Search  {plan['trials']} trials of {plan['steps_of_a_full_training']:,} steps at most = "
-        f"{_trainings(cost)} full trainings with --fidelity {plan['fidelity']}",
+        f"Search  {plan['trials']} trials of {plan['steps_of_a_full_training']:,} steps at most"
+        f"{_repeats(plan['repeats'])} = {_trainings(cost)} full trainings with --fidelity "
+        f"{plan['fidelity']}",
         f"        ({others})",
     ]
     lines += [f"Left out {method}: {reason}" for method, reason in space["refused"].items()]
     out.print("\n".join(lines), highlight=False)
+
+
+def _repeats(repeats: dict[str, int]) -> str:
+    """Return how many trainings with further seeds may follow the trials."""
+    if not repeats["most"]:
+        return ""
+    return f", then at most {repeats['most']} repeats of the front ({repeats['seeds']} seeds each)"

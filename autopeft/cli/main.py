@@ -10,7 +10,7 @@ import typer
 
 from autopeft import __version__
 from autopeft.cli.network import go_offline_without_hub
-from autopeft.cli.options import ABOUT_MANY, Format, with_search_options
+from autopeft.cli.options import ABOUT_MANY, NOT_OF_ADVICE, Format, with_search_options
 from autopeft.errors import AutopeftError
 
 app = typer.Typer(
@@ -81,6 +81,25 @@ def plan(output: Format = "table", **settings: Any) -> None:
 
 
 @app.command()
+@with_search_options(NOT_OF_ADVICE)
+def recommend(
+    num_labels: Annotated[
+        int | None,
+        typer.Option(min=1, help="Classes of the task. Default: those that its file names, or 2."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="A .yaml file for the pick, for train and estimate.")
+    ] = None,
+    output: Format = "table",
+    **settings: Any,
+) -> None:
+    """Name a well-known configuration for a model, a task and a budget; nothing is trained."""
+    from autopeft.cli.recommend import recommend_command
+
+    recommend_command(settings, num_labels, to, output)
+
+
+@app.command()
 def pareto(
     study: StudyArgument = None,
     every: Annotated[bool, typer.Option("--all", help="All trials, not the front alone.")] = False,
@@ -90,6 +109,14 @@ def pareto(
     from autopeft.cli.study import pareto_command
 
     pareto_command(study, output, every=every)
+
+
+@app.command()
+def analyze(study: StudyArgument = None, output: Format = "table") -> None:
+    """Say what matters in a study, which method wins at which budget, what more would buy."""
+    from autopeft.cli.analyze import analyze_command
+
+    analyze_command(study, output)
 
 
 @app.command()

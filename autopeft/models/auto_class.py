@@ -1,6 +1,6 @@
 """Which of transformers' classes a model is for a task."""
 
-from typing import Any
+from typing import Any, Literal
 
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -14,9 +14,17 @@ from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedConfig,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from autopeft.errors import ModelError
 from autopeft.models.head import TaskKind
+from autopeft.models.spec import Output
+
+Architecture = Literal["encoder", "decoder", "encoder-decoder"]
 
 
 def auto_class(config: PreTrainedConfig, kind: TaskKind) -> Any:
@@ -50,3 +58,18 @@ def _writer(config: PreTrainedConfig) -> Any:
         f"{config.model_type} models do not write text: choose a decoder, such as "
         "HuggingFaceTB/SmolLM2-135M, or an encoder with a decoder, such as google-t5/t5-small."
     )
+
+
+def architecture(family: str, output: Output) -> Architecture:
+    """Return how the layers of a model are put together.
+
+    Args:
+        family: Its `model_type`.
+        output: What it gives; it decides where transformers does not know the family.
+    """
+    if output == "target_tokens" or family in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return "encoder-decoder"
+    causal = family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if output == "next_tokens" or (causal and family not in MODEL_FOR_MASKED_LM_MAPPING_NAMES):
+        return "decoder"
+    return "encoder"

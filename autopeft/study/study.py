@@ -1,27 +1,28 @@
 """`Study`: the loop. It hands out trials, records what they measure and decides who goes on."""
 
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
-
-import numpy as np
 
 from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
 from autopeft.space.configuration import Configuration, Value
+from autopeft.study.convergence import has_converged
 from autopeft.study.fidelity import SuccessiveHalving
-from autopeft.study.objective import Objective, ReferencePoint, compared, counts_for_front
-from autopeft.study.pareto import front, hypervolume
+from autopeft.study.front import pareto_front
+from autopeft.study.objective import Objective, ReferencePoint
+from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats
 from autopeft.study.rungs import Fidelity, full_trainings
 from autopeft.study.shortlist import Shortlist
 from autopeft.study.standing import Comparison
-from autopeft.study.strategy import Strategy
+from autopeft.study.strategy import Candidate, Strategy
+from autopeft.tasks.metrics import METRICS
 from autopeft.trials.ports import Clock, Decision, NoTrial
 from autopeft.trials.store import TrialStore
 from autopeft.trials.trial import (
+    REPEAT,
     RungReport,
     TrialRecord,
     TrialResult,
@@ -57,14 +58,16 @@ class StudyPlan:
         reference: Where hypervolume is measured from.
         quality_metric: Name of the metric that is maximised.
         eval_rows: Number of rows that it is measured on.
-        max_trials: Trials to start in all.
+        max_trials: Configurations to try in all; repeats come on top.
         max_seconds: Time after which no trial is started, `None` for no limit; where trials pause,
             what it takes to finish the short list is set aside.
         rungs: Shares of a full training after which trials report.
         epochs: Passes over the training data of a full training.
-        seed: The study's seed. All trials train with it: with common random numbers two
-            configurations differ by what they are, not by their luck.
+        seed: The study's seed. All trials but repeats train with it: with common random numbers
+            two configurations differ by what they are, not by their luck.
         fidelity: Who goes on from a rung; one of `FIDELITIES`.
+        until_converged: Whether no new configuration is tried once `has_converged` says so.
+        repeats: What is trained again with further seeds at the end.
     """
 
     objectives: tuple[Objective, ...]
@@ -77,6 +80,8 @@ class StudyPlan:
     epochs: float
     seed: int
     fidelity: Fidelity = "asha"
+    until_converged: bool = False
+    repeats: Repeats = NO_REPEATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,8 @@ class Study:
         self._store = store
         self._clock = clock
         self._observers = observers
+        metric = METRICS[plan.quality_metric]
+        self._error = lambda score: metric.error(score, plan.eval_rows)
         comparison = Comparison(objectives=plan.objectives, reference=plan.reference)
         pauses = plan.fidelity == "shortlist"
         self._shortlist = Shortlist(comparison=comparison) if pauses else None
@@ -113,9 +120,9 @@ class Study:
             comparison=comparison, brackets=plan.fidelity == "hyperband"
         )
         self._interrupted = deque(r for r in store.records if r.result is None)
+        self._exhausted = False
         self._begun = clock.now()
         self._started_here = 0
-        self._tried_all = False
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -128,46 +135,93 @@ class Study:
             record = self._interrupted.popleft()
             self._tell("started", record)
             return record.spec
-        return self._new_trial() or self._paused_trial()
-
-    def _paused_trial(self) -> TrialSpec | NoTrial:
-        """Let the next trial of the short list go on, once all that are to be started pause."""
-        if self._shortlist is None:
+        if self._out_of_time() and self._shortlist is None:
             return NoTrial.FINISHED
-        choice = self._shortlist.choose(self.records)
+        return self._begin_next() or self._nothing_to_begin()
+
+    def _begin_next(self) -> TrialSpec | None:
+        """Begin a new configuration, or let a paused one go on, or repeat one.
+
+        When the search's share of the time is over, repeats come first.
+        """
+        if self._shortlist is not None:
+            return self._begin_configuration() or self._let_go_on() or self._begin_repeat()
+        if self._out_of_time(self._search_share):
+            return self._begin_repeat() or self._begin_configuration()
+        return self._begin_configuration() or self._begin_repeat()
+
+    @property
+    def _search_share(self) -> float:
+        return SEARCH_SHARE if self.plan.repeats.seeds > 1 else 1.0
+
+    def _nothing_to_begin(self) -> NoTrial:
+        # What still runs may join the front, and is then to be repeated, or the short list.
+        awaited = self._shortlist is not None or self.plan.repeats.seeds > 1
+        running = awaited and any(r.result is None for r in self.records)
+        return NoTrial.WAIT if running else NoTrial.FINISHED
+
+    def _let_go_on(self) -> TrialSpec | None:
+        """Let the next trial of the short list go on, once all that are to be started pause."""
+        assert self._shortlist is not None
+        choice = self._shortlist.choose(self._searched())
         for number in choice.drop:
             seconds = self.records[number].seconds
             self.finish(number, TrialResult(status=TrialStatus.STOPPED, seconds=seconds))
-        if choice.go_on:
-            record = self._store.go_on(choice.go_on[0])
-            self._tell("started", record)
-            return record.spec
-        running = any(r.result is None for r in self.records)
-        return NoTrial.WAIT if running else NoTrial.FINISHED
-
-    def _new_trial(self) -> TrialSpec | None:
-        """Start the next trial, if there is to be one."""
-        number = len(self.records)
-        if self._tried_all or number >= self.plan.max_trials or self._out_of_time():
+        if not choice.go_on:
             return None
-        candidate = self._strategy.ask(self.records, number)
+        record = self._store.go_on(choice.go_on[0])
+        self._tell("started", record)
+        return record.spec
+
+    def _searched(self) -> list[TrialRecord]:
+        return [r for r in self.records if r.repeat_of is None]
+
+    def _begin_configuration(self) -> TrialSpec | None:
+        tried = len(self._searched())
+        enough = tried >= self.plan.max_trials or self._has_converged()
+        if self._exhausted or enough or self._has_to_finish():
+            return None
+        candidate = self._strategy.ask(self.records, tried)
         if candidate is None:
             logger.warning("every configuration of the space has been tried")
-            self._tried_all = True
+            self._exhausted = True
             return None
         spec = TrialSpec(
-            number=number,
+            number=len(self.records),
             configuration=self._points.configuration(candidate.assignment),
             rungs=self.plan.rungs,
             epochs=self.plan.epochs,
             seed=self.plan.seed,
         )
         cost = self._points.cost(spec.configuration)
+        return self._begin(spec, candidate, cost)
+
+    def _has_converged(self) -> bool:
+        return self.plan.until_converged and has_converged(self.records)
+
+    def _begin_repeat(self) -> TrialSpec | None:
+        searching = self._shortlist and any(r.result is None for r in self._searched())
+        if searching or self._out_of_time():
+            return None
+        records, objectives = self.records, self.plan.objectives
+        front = pareto_front(records, objectives)
+        repeat = self.plan.repeats.next(records, objectives, self._error, front)
+        if repeat is None:
+            return None
+        first = repeat.record
+        spec = replace(first.spec, number=len(records), seed=repeat.seed)
+        notes = {"origin": REPEAT, "of": first.number}
+        return self._begin(
+            spec, Candidate(assignment=dict(first.assignment), notes=notes), first.cost
+        )
+
+    def _begin(self, spec: TrialSpec, candidate: Candidate, cost: Cost) -> TrialSpec:
         metric = self.plan.quality_metric
-        pause = 0 if self._shortlist else None
+        first = candidate.notes.get("origin") != REPEAT
+        pause = 0 if self._shortlist and first else None
         self._store.add(spec, candidate.assignment, cost, metric, candidate.notes, pause)
-        self._started_here += 1
-        self._tell("started", self.records[number])
+        self._started_here += first
+        self._tell("started", self.records[spec.number])
         return spec
 
     def report(self, number: int, report: RungReport) -> Decision:
@@ -179,9 +233,9 @@ class Study:
         if record.status is TrialStatus.PAUSED:
             self._tell("finished", record)
             return Decision.PAUSE
-        if report.last or self._shortlist is not None:
+        if report.last or record.repeat_of is not None or self._shortlist is not None:
             return Decision.CONTINUE
-        return self._halving.decide(self.records, number, report.rung)
+        return self._halving.decide(self._searched(), number, report.rung)
 
     def finish(self, number: int, result: TrialResult) -> None:
         """Record how a trial ended.
@@ -206,46 +260,30 @@ class Study:
                 f"Trial {ended[0].number}: {result.status.value}: {result.reason}"
             )
 
-    def _out_of_time(self) -> bool:
+    def _out_of_time(self, share: float = 1.0) -> bool:
         limit = self.plan.max_seconds
-        return limit is not None and self._clock.now() - self._begun + self._reserve() >= limit
+        return limit is not None and self._clock.now() - self._begun >= share * limit
 
-    def _reserve(self) -> float:
+    def _has_to_finish(self) -> bool:
+        """Tell whether what is left of the search's time goes to the short list."""
+        limit = self.plan.max_seconds
+        if self._shortlist is None or limit is None:
+            return False
+        elapsed = self._clock.now() - self._begun
+        return elapsed + self._reserve(elapsed) >= self._search_share * limit
+
+    def _reserve(self, elapsed: float) -> float:
         """Return the seconds that finishing the short list of one more trial will take.
 
         As long a full training as those parts of one that were trained so far.
         """
-        if self._shortlist is None or not self._started_here:
+        if not self._started_here:
             return 0.0
         share = self.plan.rungs[0]
-        elapsed = self._clock.now() - self._begun
-        n_trials = len(self.records) + 1
+        n_trials = len(self._searched()) + 1
         whole = full_trainings(self.plan.fidelity, n_trials)[0]
         return elapsed / (share * self._started_here) * (whole - share * (n_trials - 1))
 
     def _tell(self, event: str, record: TrialRecord) -> None:
         for observer in self._observers:
             getattr(observer, event)(record)
-
-
-def pareto_front(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective]
-) -> list[TrialRecord]:
-    """Return the complete trials that no other dominates, cheapest first."""
-    complete = [r for r in records if counts_for_front(r)]
-    if not complete:
-        return []
-    values = np.array([compared(r, objectives) for r in complete])
-    chosen = [complete[i] for i in front(values)]
-    return sorted(chosen, key=lambda r: (r.cost.adapter_params, r.number))
-
-
-def front_hypervolume(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective], reference: ReferencePoint
-) -> float:
-    """Return the hypervolume of the complete trials, as a share of the largest possible."""
-    complete = [r for r in records if counts_for_front(r)]
-    if not complete:
-        return 0.0
-    points = np.stack([reference.scaled(compared(r, objectives)) for r in complete])
-    return hypervolume(points, reference.position) / math.prod(reference.position)

@@ -25,11 +25,12 @@ from autopeft.cost.cost import Cost
 from autopeft.runners.simulated import SimulatedRunner
 from autopeft.space.configuration import Configuration
 from autopeft.study.evidence import rung_evidence
+from autopeft.study.front import front_hypervolume
 from autopeft.study.pareto import hypervolume
 from autopeft.study.rungs import FIDELITIES, rung_shares
 from autopeft.study.standing import Comparison
 from autopeft.study.strategy import Candidate
-from autopeft.study.study import PointCosts, Study, StudyPlan, front_hypervolume
+from autopeft.study.study import PointCosts, Study, StudyPlan
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 
 HERE = Path(__file__).parent

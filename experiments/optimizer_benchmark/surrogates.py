@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from table import read_table
 
 from autopeft.study.strategies.gain import fitted
-from autopeft.study.strategies.surrogate import Surrogate
+from autopeft.study.strategy import Surrogate
 from autopeft.tasks.metrics import METRICS
 
 HERE = Path(__file__).parent

@@ -18,9 +18,8 @@ from autopeft.study.strategies.drawing import generator, tried_digests, untried_
 from autopeft.study.strategies.gain import FINALISTS, Gain, Matrix, fitted
 from autopeft.study.strategies.known import KnownCosts, KnownValues
 from autopeft.study.strategies.local_search import POOL, Ranking, best_points
-from autopeft.study.strategies.start import lora_ladder, method_defaults
-from autopeft.study.strategies.surrogate import Surrogate
-from autopeft.study.strategy import Candidate
+from autopeft.study.strategies.start import start_points
+from autopeft.study.strategy import Candidate, Surrogate
 from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
@@ -56,8 +55,8 @@ class BayesianStrategy:
             reference: Where hypervolume is measured from.
             known_values: Natural values of the known objectives of a point.
             seed: The study's seed.
-            n_initial: Candidates before the model: the LoRA ladder, the other methods at their
-                defaults, then a Sobol sequence.
+            n_initial: Candidates before the model: the LoRA ladder, the portfolio, other methods
+                at their defaults, then a Sobol sequence.
             surrogate: Kind of the model of quality.
             pool: Random points that the acquisition function is evaluated on.
         """
@@ -105,10 +104,7 @@ class BayesianStrategy:
 
     @cached_property
     def _well_known(self) -> dict[str, list[Assignment]]:
-        return {
-            "ladder": lora_ladder(self._space),
-            "default": method_defaults(self._space, self._seed),
-        }
+        return start_points(self._space, self._seed)
 
     def _gain(
         self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord], seed: int

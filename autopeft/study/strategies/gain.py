@@ -25,9 +25,9 @@ from autopeft.study.strategies.expected_volume import ExpectedVolume
 from autopeft.study.strategies.surrogate import (
     NUMERICAL_ERRORS,
     QualityWithCosts,
-    Surrogate,
     fit_quality,
 )
+from autopeft.study.strategy import Surrogate
 
 Matrix = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from autopeft.study.strategies.gain import (
     without_outliers,
 )
 from autopeft.study.strategies.local_search import Domain, Ranking, best_points
-from autopeft.study.strategies.surrogate import Surrogate
+from autopeft.study.strategy import Surrogate
 
 #: Value of a known objective at a point.
 KnownObjective = Callable[[Params], float]

@@ -15,7 +15,18 @@ from autopeft.api.result import SearchResult
 from autopeft.study.rungs import FIDELITIES
 from tests.command import as_options, run
 
-COMMANDS = ("search", "plan", "pareto", "export", "methods", "estimate", "ui", "doctor")
+COMMANDS = (
+    "search",
+    "plan",
+    "recommend",
+    "pareto",
+    "analyze",
+    "export",
+    "methods",
+    "estimate",
+    "ui",
+    "doctor",
+)
 
 
 @pytest.fixture
@@ -180,6 +191,7 @@ def test_plan_runs_nothing(
     plan = json.loads(run(capsys, "plan", *options, "--format", "json").out)
     assert list(tmp_path.iterdir()) == []
     assert plan["full_training_equivalents"]["most"] == 8
+    assert plan["repeats"] == {"seeds": 1, "most": 0}
     every = plan["full_training_equivalents_by_fidelity"]
     assert set(every) == set(FIDELITIES)
     assert every["none"] == {"least": 8, "most": 8}

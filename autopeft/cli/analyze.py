@@ -1,0 +1,91 @@
+"""`autopeft analyze`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from autopeft.api.result import SearchResult
+from autopeft.cli.output import console, print_notes, print_rows
+from autopeft.cli.study import open_study
+from autopeft.report.analysis_figure import write_analysis_page
+from autopeft.study.analysis.analysis import Analysis, TenTimes
+
+
+def analyze_command(study: Path | None, output: str) -> None:
+    """Print what a study tells beyond its front, and write it as a page."""
+    result = open_study(study)
+    analysis = result.analyze()
+    page = write_analysis_page(analysis, f"What {result.summary.name} tells", result.folder.report)
+    rows = list(_winner_rows(analysis, result))
+    if output == "table":
+        _print_tables(analysis)
+    title = "Which method wins at which budget"
+    data = {"study": str(result.folder.path), "page": str(page), **analysis.to_dict()}
+    print_rows(rows, output, title=title, data=data)
+    if output == "table":
+        words = [*map(_ten_times_text, analysis.ten_times), f"As a page: {page}"]
+        console().print("\n".join(words), highlight=False, markup=False)
+    print_notes(analysis.notes)
+
+
+def _print_tables(analysis: Analysis) -> None:
+    if analysis.importances:
+        rows = [
+            {
+                "fact": _words(importance.name),
+                "explains": f"{importance.share:.2f}",
+                "spread": f"{importance.spread:.2f}",
+            }
+            for importance in analysis.importances
+        ]
+        title = f"What matters: share of the variance of quality in {analysis.n_trials} trials"
+        print_rows(rows, "table", title=title)
+    if analysis.curves:
+        print_rows(list(_curve_rows(analysis)), "table", title="Expected quality, all else equal")
+        words = f"Rank correlation of trials with their prediction: {analysis.predictability:.2f}"
+        console().print(words, highlight=False)
+
+
+def _curve_rows(analysis: Analysis) -> Iterator[dict[str, Any]]:
+    """Yield a row for each curve: its ends, its middle, and where it is highest."""
+    for curve in analysis.curves:
+        last = len(curve.values) - 1
+        best = max(range(last + 1), key=lambda i: curve.qualities[i])
+        shown = {"lowest": 0, "middle": last // 2, "highest": last, "best": best}
+        yield {"fact": _words(curve.name)} | {
+            place: f"{curve.qualities[i]:.3f} ± {curve.errors[i]:.3f} at {_number(curve.values[i])}"
+            for place, i in shown.items()
+        }
+
+
+def _winner_rows(analysis: Analysis, result: SearchResult) -> Iterator[dict[str, Any]]:
+    for winner in analysis.winners:
+        second = winner.runner_up
+        yield {
+            "budget": winner.budget,
+            "winner": winner.method,
+            result.summary.metric: f"{winner.quality:.4f}",
+            "error": f"{winner.error:.4f}",
+            "trial": winner.trial,
+            "second": second or "",
+            "its_best": "" if second is None else f"{winner.by_method[second]:.4f}",
+            "clear": winner.clear,
+        }
+
+
+def _ten_times_text(found: TenTimes) -> str:
+    head = f"10 times the {found.start:,} parameters of the {found.pick}: "
+    if found.gain is None:
+        return f"{head}{found.reason}."
+    return (
+        f"{head}{found.gain:+.4f} ± {found.error:.4f} expected, to {found.quality:.4f} "
+        f"(trial {found.trial})."
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

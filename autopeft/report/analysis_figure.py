@@ -1,0 +1,92 @@
+"""An analysis as an interactive page: what matters, how, and which method wins where."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autopeft.report.theme import mark, theme
+from autopeft.study.analysis.analysis import Analysis
+from autopeft.study.analysis.facts import LOGARITHMIC
+from autopeft.study.analysis.response import Curve
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_COLUMNS = 2
+
+
+def write_analysis_page(analysis: Analysis, title: str, folder: Path) -> Path:
+    """Write `analysis.html`; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "analysis.html"
+    # The library travels inside the page: it opens without a network.
+    analysis_figure(analysis, title).write_html(path, include_plotlyjs=True)
+    return path
+
+
+def analysis_figure(analysis: Analysis, title: str) -> "go.Figure":
+    """Return the winners by budget, the importances, and a panel for each curve."""
+    from plotly.subplots import make_subplots
+
+    titles = ["best quality within a budget", "share of the variance explained"]
+    titles += [f"expected quality by {_words(curve.name)}" for curve in analysis.curves]
+    n_rows = -(-len(titles) // _COLUMNS)
+    figure = make_subplots(rows=n_rows, cols=_COLUMNS, subplot_titles=titles)
+    _add_winners(figure, analysis)
+    _add_importances(figure, analysis)
+    for index, curve in enumerate(analysis.curves, start=2):
+        place = {"row": 1 + index // _COLUMNS, "col": 1 + index % _COLUMNS}
+        _add_curve(figure, curve, place)
+    figure.update_layout(title=title, template="plotly_white", height=380 * n_rows)
+    return figure
+
+
+def _add_winners(figure: "go.Figure", analysis: Analysis) -> None:
+    import plotly.graph_objects as go
+
+    methods = {method for winner in analysis.winners for method in winner.by_method}
+    for method in sorted(methods):
+        reached = [w for w in analysis.winners if method in w.by_method]
+        look = mark(method)
+        trace = go.Scatter(
+            x=[w.budget for w in reached],
+            y=[w.by_method[method] for w in reached],
+            mode="lines+markers",
+            name=method,
+            line={"color": look.color, "shape": "hv"},
+            marker={"symbol": look.symbol},
+        )
+        figure.add_trace(trace, row=1, col=1)
+    figure.update_xaxes(type="log", title="budget in adapter parameters", row=1, col=1)
+
+
+def _add_importances(figure: "go.Figure", analysis: Analysis) -> None:
+    import plotly.graph_objects as go
+
+    shown = analysis.importances[::-1]  # Plotly draws from the bottom up
+    trace = go.Bar(
+        x=[importance.share for importance in shown],
+        y=[_words(importance.name) for importance in shown],
+        error_x={"type": "data", "array": [importance.spread for importance in shown]},
+        orientation="h",
+        showlegend=False,
+    )
+    figure.add_trace(trace, row=1, col=2)
+
+
+def _add_curve(figure: "go.Figure", curve: Curve, place: dict[str, int]) -> None:
+    import plotly.graph_objects as go
+
+    common: dict[str, Any] = {"x": curve.values, "mode": "lines", "showlegend": False}
+    pairs = list(zip(curve.qualities, curve.errors, strict=True))
+    edge = {"line": {"width": 0}, "hoverinfo": "skip"}
+    below, above = [q - e for q, e in pairs], [q + e for q, e in pairs]
+    figure.add_trace(go.Scatter(y=below, **common, **edge), **place)
+    figure.add_trace(go.Scatter(y=above, fill="tonexty", **common, **edge), **place)
+    line = {"color": theme()["front"]["color"]}
+    figure.add_trace(go.Scatter(y=curve.qualities, line=line, **common), **place)
+    if curve.name in LOGARITHMIC:
+        figure.update_xaxes(type="log", **place)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
