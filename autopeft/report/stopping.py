@@ -14,7 +14,8 @@ _NAMES = {
 
 def rung_facts(summary: Summary) -> list[RungEvidence]:
     """Return what is known of each rung before the end, that of the shortest training first."""
-    records = [r for r in summary.records if r.reports]
+    # As the rules see them: a repeat is no further configuration.
+    records = [r for r in summary.records if r.reports and r.repeat_of is None]
     if not records:
         return []
     comparison = Comparison(objectives=summary.objectives, reference=summary.reference)
