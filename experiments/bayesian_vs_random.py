@@ -40,6 +40,7 @@ def run(strategy: str, seed: int, data: Path, trials: int, rows: int) -> dict[st
             head_learning_rate=0.02,
             strategy=strategy,
             seed=seed,
+            repeats=1,
         )
         summary = result.summary
         volumes = [

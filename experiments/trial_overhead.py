@@ -39,7 +39,13 @@ class Stopwatch:
 def measure(runner: str, strategy: str, trials: int) -> dict[str, Any]:
     watch = Stopwatch()
     request = SearchRequest.build(
-        runner=runner, strategy=strategy, trials=trials, workers=1, train_rows=600, eval_rows=400
+        runner=runner,
+        strategy=strategy,
+        trials=trials,
+        repeats=1,
+        workers=1,
+        train_rows=600,
+        eval_rows=400,
     )
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()

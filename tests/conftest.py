@@ -95,6 +95,7 @@ def tiny_settings(tiny_model: Path, tiny_data: Path) -> dict[str, Any]:
         "epochs": 6.0,
         "head_learning_rate": 0.02,
         "trials": 8,
+        "repeats": 1,
         "seed": 3,
         "precision": "float32",  # numbers are the same on all CPUs
     }

@@ -1,6 +1,7 @@
 """Records of trials that were never run, for what works on records alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from autopeft.cost.cost import Cost
@@ -69,6 +70,19 @@ def record(
     )
 
 
+def repeat(of: TrialRecord, number: int, quality: float | None) -> TrialRecord:
+    """Return a repeat of a trial with a quality, or one that failed."""
+    n_reports = len(RUNGS) if quality is not None else 0
+    status = TrialStatus.NAN if quality is None else TrialStatus.COMPLETE
+    return replace(
+        of,
+        spec=replace(of.spec, number=number, seed=number),
+        reports=tuple(report(rung, quality or 0.0) for rung in range(n_reports)),
+        result=TrialResult(status=status, seconds=3.0),
+        notes={"origin": "repeat", "of": of.number},
+    )
+
+
 def summary(records: Sequence[TrialRecord], *names: str) -> Summary:
     """Return a study of trials of one million base parameters, with a budget of 1 %."""
     objectives = parse_objectives(",".join(names or ("quality", "params")))
@@ -82,6 +96,7 @@ def summary(records: Sequence[TrialRecord], *names: str) -> Summary:
         budget_text="1%",
         budget_limit=10_000,
         n_layers=2,
+        eval_rows=400,
         objectives=objectives,
         reference=ReferencePoint.between(
             objectives, [best[o.name] for o in objectives], [worst[o.name] for o in objectives]

@@ -21,10 +21,11 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
 
     Costs of the search are in multiples of one full training (`epochs` over the training rows).
     With early stopping they lie between all trials stopped at the first rung that the rule lets
-    stop (the share 1 - 1/eta of them) and none stopped.
+    stop (the share 1 - 1/eta of them) and none stopped, with as many repeats as there can be.
     """
-    space, request = problem.space, problem.request
-    rungs = problem.plan().rungs
+    space, request, plan = problem.space, problem.request, problem.plan()
+    rungs = plan.rungs
+    repeats = plan.repeats.bound(request.trials)
     kept = 1 / ETA if len(rungs) > 1 else 1.0
     least = request.trials * (rungs[0] + (1 - rungs[0]) * kept)
     steps = -(-len(problem.data.train) // problem.batch_size) * problem.epochs
@@ -50,9 +51,13 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         },
         "examples": _examples(problem),
         "trials": request.trials,
+        "repeats": {"seeds": plan.repeats.seeds, "most": repeats},
         "rungs": list(rungs),
         "steps_of_a_full_training": round(steps),
-        "full_training_equivalents": {"least": round(least, 2), "most": float(request.trials)},
+        "full_training_equivalents": {
+            "least": round(least, 2),
+            "most": float(request.trials + repeats),
+        },
     }
 
 

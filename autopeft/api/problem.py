@@ -25,6 +25,7 @@ from autopeft.space.point import point_space
 from autopeft.space.schema import ModelShape, find_space, read_space
 from autopeft.study.fidelity import rung_shares
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
+from autopeft.study.repeats import Repeats
 from autopeft.study.study import StudyPlan
 from autopeft.tasks.data import TaskData, load_data, own_task
 from autopeft.tasks.metrics import METRICS
@@ -101,6 +102,8 @@ class Problem:
             rungs=rung_shares(self.request.fidelity),
             epochs=self.epochs,
             seed=self.request.seed,
+            until_converged=self.request.until_converged,
+            repeats=Repeats.asked(self.request.repeats, self.request.trials),
         )
 
     def reference_point(self) -> ReferencePoint:

@@ -7,9 +7,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autopeft.errors import RequestError
+from autopeft.study.convergence import MOST_TRIALS
+from autopeft.study.strategy import Surrogate
 
 #: What a resumed search may change: how long and where, never what is searched.
-RESUMABLE = frozenset({"trials", "time", "workers", "runner", "ray_address", "mlflow_uri", "cache"})
+RESUMABLE = frozenset(
+    {
+        "trials",
+        "time",
+        "until_converged",
+        "repeats",
+        "workers",
+        "runner",
+        "ray_address",
+        "mlflow_uri",
+        "cache",
+    }
+)
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -32,9 +46,15 @@ class SearchRequest(BaseModel):
         methods: Methods to search; `None` takes all of the space.
         objectives: `quality` and at least one of `params` and `memory`.
         strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`, `gp`.
+        surrogate: The model of quality in a Bayesian search: `matern`, `saas` or `saas-nuts`.
         fidelity: `asha` (early stopping) or `none`.
-        trials: Trials to start in all.
-        time: Time after which no trial is started, such as `30m` or `1h30m`.
+        trials: Configurations to try in all; repeats come on top.
+        time: Time after which no trial is started, such as `30m` or `1h30m`; with repeats, no new
+            configuration in its last fifth before these are done.
+        until_converged: Whether the search ends once its model expects next to nothing of any
+            further point (`study/convergence.py`); where `trials` is not given, it is 100.
+        repeats: Trainings of each member of the front in all, each with a seed of its own; 1 for
+            one only. `None` takes two, with at most a quarter more trainings than `trials`.
         epochs: Passes over the training rows of a full training; `None` takes the task's.
         batch_size: Examples a step, unless the space chooses it; `None` takes the task's.
         batch_tokens: Most tokens of a batch, padding included; where rows are long a batch then
@@ -71,9 +91,12 @@ class SearchRequest(BaseModel):
     methods: tuple[str, ...] | None = None
     objectives: str = "quality,params"
     strategy: Literal["bayesian", "random", "tpe", "nsga2", "gp"] = "bayesian"
+    surrogate: Surrogate = "matern"
     fidelity: Literal["asha", "none"] = "asha"
     trials: Annotated[int, Field(ge=1)] = 16
     time: str | None = None
+    until_converged: bool = False
+    repeats: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     batch_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -91,6 +114,24 @@ class SearchRequest(BaseModel):
     storage: str | None = None
     cache: str = "8GiB"
     trust_remote_code: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many_as_it_takes(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {"trials": MOST_TRIALS, **values} if values.get("until_converged") else values
+
+    @model_validator(mode="after")
+    def _can_run(self) -> "SearchRequest":
+        if self.until_converged and self.strategy != "bayesian":
+            raise ValueError(
+                "--until-converged follows the model of a Bayesian search: leave --strategy out, "
+                "or limit the search by --trials or --time"
+            )
+        if self.runner == "local" and (self.workers or 1) > 1:
+            raise ValueError("--runner local runs one trial at a time: use --runner ray or auto")
+        if self.runner == "local" and self.ray_address:
+            raise ValueError("--runner local does not use a --ray-address")
+        return self
 
     @model_validator(mode="after")
     def _go_together(self) -> "SearchRequest":
@@ -110,10 +151,6 @@ class SearchRequest(BaseModel):
             raise ValueError("the named columns are those of --data, which is missing")
         if self.label_column and len(self.text_columns) > 2:
             raise ValueError("at most two text columns can be classified")
-        if self.runner == "local" and (self.workers or 1) > 1:
-            raise ValueError("--runner local runs one trial at a time: use --runner ray or auto")
-        if self.runner == "local" and self.ray_address:
-            raise ValueError("--runner local does not use a --ray-address")
         if self.storage and re.match(r"\w+(\+\w+)?://[^/@:]*:[^/@]+@", self.storage):
             raise ValueError(
                 "the password of --storage would be written into the study folder: put it into "

@@ -1,5 +1,6 @@
 """`SearchResult`: a study's trials, its front, and the way to take one home."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,9 +8,10 @@ from autopeft.errors import RequestError, StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts, Writing
 from autopeft.export.folder import export_trial
 from autopeft.models.registry import ModelReference
-from autopeft.report.markdown import front_table
+from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
+from autopeft.study.uncertainty import Estimate
 from autopeft.tasks.metrics import METRICS
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.store import read_records, sqlite_url
@@ -56,7 +58,10 @@ class SearchResult:
 
     @property
     def front(self) -> list[TrialRecord]:
-        """The complete trials that no other dominates, cheapest first."""
+        """The configurations that no other dominates, cheapest first, as their first trials.
+
+        They are compared by their mean qualities over all their seeds.
+        """
         return self.summary.front
 
     @property
@@ -65,8 +70,15 @@ class SearchResult:
         return self.summary.hypervolume
 
     def best(self) -> TrialRecord:
-        """Return the front's trial with the highest quality."""
+        """Return the front's best trial: see `Summary.best`."""
         return self.pick("best")
+
+    def estimate(self, trial: TrialRecord) -> Estimate | None:
+        """Return mean, standard error, seeds and the chance of being on the front.
+
+        `None` for a trial of a configuration without a complete training.
+        """
+        return self.summary.estimate(trial)
 
     def pick(self, which: str) -> TrialRecord:
         """Return a trial.
@@ -105,7 +117,8 @@ class SearchResult:
         if target == self.folder.path or target in self.folder.path.parents:
             raise RequestError(f"'{to}' holds the study itself: name another folder.")
         record = self.pick(pick)
-        return export_trial(record, self.folder.adapter(record.number), self._facts(), target)
+        facts = replace(self._facts(), noise=noise_text(self.summary, record))
+        return export_trial(record, self.folder.adapter(record.number), facts, target)
 
     def analyze(self) -> "Analysis":
         """Return what matters, which method wins at which budget, and what more would buy.
@@ -138,9 +151,8 @@ class SearchResult:
             "objectives": [o.name for o in summary.objectives],
             "hypervolume": summary.hypervolume,
             "front": [record.number for record in self.front],
-            "best": _number(summary.best()),
-            "knee": _number(summary.knee()),
-            "smallest": _number(summary.smallest()),
+            **{name: _number(record) for name, record in summary.picks.items()},
+            "estimates": [_estimate(e) for e in summary.estimates.values()],
             "trials": [record.to_dict() for record in self.trials],
         }
 
@@ -186,6 +198,7 @@ def _summary(folder: StudyFolder, manifest: dict[str, Any]) -> Summary:
             budget_text=manifest["budget"]["text"],
             budget_limit=manifest["budget"]["limit"],
             n_layers=manifest["model"]["n_layers"],
+            eval_rows=manifest["task"]["eval_rows"],
             objectives=parse_objectives(",".join(manifest["objectives"])),
             reference=ReferencePoint.from_dict(manifest["reference"]),
             records=tuple(read_records(url, manifest["study_id"])),
@@ -204,3 +217,13 @@ def _writing(task: dict[str, Any]) -> Writing | None:
 
 def _number(record: TrialRecord | None) -> int | None:
     return None if record is None else record.number
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    return {
+        "trials": [record.number for record in found.measured.trials],
+        "mean": found.measured.mean,
+        "error": found.error,
+        "evaluation_error": found.evaluation_error,
+        "on_front_probability": found.probability,
+    }

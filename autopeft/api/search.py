@@ -85,7 +85,10 @@ def resume_search(
                 f"--{name.replace('_', '-')} of a study cannot change: start a new one, or leave "
                 "it out."
             )
-    request = SearchRequest.build(**{**recorded["request"], **changes})
+    asked = {**recorded["request"], **changes}
+    if changes.get("until_converged") and "trials" not in changes:
+        del asked["trials"]  # it ends when it has converged, not when it would have ended before
+    request = SearchRequest.build(**asked)
     problem = resolve(request)
     if problem.data.fingerprint != recorded["task"]["fingerprint"]:
         raise StudyError(

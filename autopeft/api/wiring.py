@@ -34,6 +34,7 @@ def build_strategy(problem: Problem, reference: ReferencePoint) -> Strategy:
             problem.known_values,
             seed=request.seed,
             n_initial=n_initial(request.trials),
+            surrogate=request.surrogate,
         )
     from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 
@@ -74,6 +75,7 @@ def build_tracker(problem: Problem, folder: StudyFolder, recorded: dict[str, Any
         "base_params": recorded["model"]["base_params"],
         "space": recorded["request"]["space"],
         "strategy": recorded["request"]["strategy"],
+        "surrogate": problem.request.surrogate,
         "fidelity": recorded["request"]["fidelity"],
         "objectives": ",".join(recorded["objectives"]),
         "seed": recorded["request"]["seed"],

@@ -112,8 +112,15 @@ def _print_facts(plan: dict[str, Any]) -> None:
         f"Space   {space['name']}: {', '.join(space['methods'])}; about 10^{space['log10_size']} "
         f"configurations, {100 * space['share_that_fits']:.0f} % fit as they are, the others are "
         "scaled down",
-        f"Search  {plan['trials']} trials of {plan['steps_of_a_full_training']:,} steps at most = "
-        f"{cost['least']:g} to {cost['most']:g} full trainings",
+        f"Search  {plan['trials']} trials of {plan['steps_of_a_full_training']:,} steps at most"
+        f"{_repeats(plan['repeats'])} = {cost['least']:g} to {cost['most']:g} full trainings",
     ]
     lines += [f"Left out {method}: {reason}" for method, reason in space["refused"].items()]
     out.print("\n".join(lines), highlight=False)
+
+
+def _repeats(repeats: dict[str, int]) -> str:
+    """Return how many trainings with further seeds may follow the trials."""
+    if not repeats["most"]:
+        return ""
+    return f", then at most {repeats['most']} repeats of the front ({repeats['seeds']} seeds each)"

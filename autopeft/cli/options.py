@@ -101,16 +101,42 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(help="Longest input in tokens. Default: the task's.", rich_help_panel=_WHAT),
     ],
     "trials": Annotated[
-        int | None, typer.Option(help="Trials in all. Default: 16.", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(help="Configurations to try in all. Default: 16.", rich_help_panel=_HOW),
     ],
     "time": Annotated[
         str | None,
         typer.Option(help="Start no trial after this time: 30m, 1h30m.", rich_help_panel=_HOW),
     ],
+    "until_converged": Annotated[
+        bool | None,
+        typer.Option(
+            "--until-converged",
+            help="End when three points in a row promised less than a thousandth of the "
+            "hypervolume, or after --trials, then 100 unless you say so.",
+            rich_help_panel=_HOW,
+        ),
+    ],
+    "repeats": Annotated[
+        int | None,
+        typer.Option(
+            help="Seeds to train each member of the front with in all, after the search; 1 for "
+            "no further one. Default: 2, with at most a quarter more trainings than --trials.",
+            rich_help_panel=_HOW,
+        ),
+    ],
     "strategy": Annotated[
         str | None,
         typer.Option(
             help="bayesian, or Optuna's random, tpe, nsga2, gp. Default: bayesian.",
+            rich_help_panel=_HOW,
+        ),
+    ],
+    "surrogate": Annotated[
+        str | None,
+        typer.Option(
+            help="Model of the quality: matern, or saas or saas-nuts, which take few dimensions "
+            "for important. Default: matern.",
             rich_help_panel=_HOW,
         ),
     ],
@@ -205,6 +231,7 @@ _OPTIONS: dict[str, Any] = {
 #: Options that say nothing where one configuration is trained.
 ABOUT_MANY = frozenset(
     {"budget", "space", "methods", "objectives", "trials", "time", "strategy", "fidelity"}
+    | {"repeats", "until_converged", "surrogate"}
     | {"workers", "runner", "ray_address"}
 )
 #: Options of a search that say nothing where nothing is trained and no space is searched.

@@ -13,7 +13,9 @@ from rich.text import Text
 from autopeft.cli.output import console
 from autopeft.space.wording import layer_text, target_text
 from autopeft.study.objective import Objective, ReferencePoint
+from autopeft.study.repeats import n_repeats
 from autopeft.study.study import front_hypervolume, pareto_front
+from autopeft.study.uncertainty import measured_configurations
 from autopeft.trials.trial import TrialRecord
 
 
@@ -88,15 +90,15 @@ class ProgressView:
         self._ended_here += 1
         self._refresh()
         if self._live is None and not self._quiet:
-            self._console.print(self._line(record), highlight=False)
+            # Plain text: what stands in brackets is no markup.
+            self._console.print(self._line(record), highlight=False, markup=False)
 
     def _refresh(self) -> None:
         if self._live is not None:
             self._live.update(self._render())
 
     def _render(self) -> Group:
-        ended = [r for r in self._records.values() if r.result is not None]
-        self._bar.update(self._bar_task, completed=len(ended), left=self._time_left())
+        self._bar.update(self._bar_task, completed=self._n_tried(), left=self._time_left())
         running = [r for r in self._records.values() if r.result is None]
         rows = Table.grid(padding=(0, 2))
         for record in sorted(running, key=lambda r: r.number):
@@ -108,17 +110,17 @@ class ProgressView:
         front = pareto_front(records, self._objectives)
         if not front:
             return "no trial is complete yet"
-        best = max(front, key=lambda r: r.quality or 0.0)
-        small = front[0]
+        means = {m.record.number: m.mean for m in measured_configurations(records)}
+        best, small = max(front, key=lambda r: means[r.number]), front[0]
         volume = front_hypervolume(records, self._objectives, self._reference)
         return (
-            f"best {best.quality:.4f} with {best.cost.adapter_params:,} parameters, "
-            f"smallest {small.cost.adapter_params:,} with {small.quality:.4f}, "
+            f"best {means[best.number]:.4f} with {best.cost.adapter_params:,} parameters, "
+            f"smallest {small.cost.adapter_params:,} with {means[small.number]:.4f}, "
             f"front of {len(front)}, hypervolume {volume:.4f}"
         )
 
     def _time_left(self) -> str:
-        todo = self._n_trials - sum(r.result is not None for r in self._records.values())
+        todo = self._n_trials - self._n_tried()
         if not self._ended_here or todo <= 0:
             return ""
         each = (time.monotonic() - self._begun) / self._ended_here
@@ -126,14 +128,23 @@ class ProgressView:
         return f"about {minutes}:{seconds:02d} left"
 
     def _line(self, record: TrialRecord) -> str:
-        done = sum(r.result is not None for r in self._records.values())
+        done = f"{self._n_tried()}/{self._n_trials}" if record.repeat_of is None else "repeat"
         return (
-            f"[{done}/{self._n_trials}] trial {record.number} {record.status.value}: "
+            f"[{done}] trial {record.number} {record.status.value}: "
             f"{self._state(record)}, {self._words(record)}"
         )
 
+    def _n_tried(self) -> int:
+        """Return how many configurations have had their trial."""
+        ended = [r for r in self._records.values() if r.result is not None]
+        return len(ended) - n_repeats(ended)
+
     def _words(self, record: TrialRecord) -> str:
         configuration = record.spec.configuration
+        if record.repeat_of is not None:
+            return (
+                f"{configuration.method} of trial {record.repeat_of} with seed {record.spec.seed}"
+            )
         if not configuration.components:
             return "the head alone"
         return (

@@ -11,6 +11,8 @@ from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES, resume_search, run_search
 from autopeft.cli.output import as_table, console, head_text, print_json, print_notes
 from autopeft.cli.progress import ProgressView
+from autopeft.report.summary import Summary
+from autopeft.study.repeats import n_repeats
 from autopeft.study.study import StudyObserver
 from autopeft.trials.folder import StudyFolder, newest_study
 from autopeft.trials.trial import TrialRecord
@@ -138,7 +140,7 @@ def _show(result: SearchResult, *, json_output: bool) -> None:
     if rows:
         out.print(as_table(rows, f"Pareto front of {summary.name}"))
     out.print(
-        f"{len(summary.records)} trials ({summary.statuses()}), hypervolume "
+        f"{len(summary.records)} trials ({summary.statuses()}){_repeated(summary)}, hypervolume "
         f"{summary.hypervolume:.4f}",
         highlight=False,
     )
@@ -146,7 +148,13 @@ def _show(result: SearchResult, *, json_output: bool) -> None:
     out.print(f"\nLook:   open {folder}/report/pareto.html, or autopeft ui", highlight=False)
     if rows:
         out.print(f"Take:   autopeft export {folder} --pick best --to my-adapter", highlight=False)
-    out.print(f"Go on:  autopeft search --resume --study {folder} --trials N", highlight=False)
+    go_on = f"autopeft search --resume --study {folder}"
+    out.print(f"Go on:  {go_on} --trials N, or --repeats N for more seeds", highlight=False)
+
+
+def _repeated(summary: Summary) -> str:
+    n = n_repeats(summary.records)
+    return f", {n} of them with further seeds" if n else ""
 
 
 def _shown(folder: StudyFolder) -> Path:

@@ -41,6 +41,7 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         about=facts.about,
         metric=facts.metric,
         quality=f"{record.quality:.4f}",
+        noise=f" ({facts.noise})" if facts.noise else "",
         adapter_params=f"{record.cost.adapter_params:,}",
         share=f"{100 * record.cost.adapter_params / record.cost.base_params:.3g} %",
         head_params=f"{record.cost.head_params:,}",

@@ -46,6 +46,7 @@ class ExportFacts:
         versions: Versions of the packages, by name.
         front: The front as a table in Markdown.
         trials: How many trials ended how.
+        noise: How sure the trial's quality is, in words; empty if nothing is known of it.
     """
 
     reference: ModelReference
@@ -65,6 +66,7 @@ class ExportFacts:
     versions: Mapping[str, str]
     front: str
     trials: str
+    noise: str = ""
 
     @property
     def base(self) -> str:

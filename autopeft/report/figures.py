@@ -37,7 +37,8 @@ def pareto_figure(summary: Summary) -> go.Figure:
     figure.add_trace(
         go.Scatter(
             x=[_shown(r.cost.adapter_params) for r in front],
-            y=[r.quality for r in front],
+            y=_means(summary),
+            error_y={"type": "data", "array": _errors(summary), "thickness": 1, "width": 3},
             mode="lines",
             line={"shape": "hv", **theme()["front"]},
             name="Pareto front",
@@ -83,9 +84,10 @@ def pareto_picture(summary: Summary) -> Figure:
         axes.scatter(*_coordinates(complete), label=method, **common)
         faint = theme()["stopped_opacity"]
         axes.scatter(*_coordinates(stopped), alpha=faint, **{**common, "s": 20})
-    x, y = _coordinates(summary.front)
-    line = theme()["front"]
+    x, _ = _coordinates(summary.front)
+    y, line = _means(summary), theme()["front"]
     axes.step(x, y, where="post", color=line["color"], linewidth=line["width"], zorder=0)
+    axes.errorbar(x, y, yerr=_errors(summary), fmt="none", ecolor=line["color"], capsize=4)
     axes.axvline(_shown(summary.budget_limit), color=theme()["budget"]["color"], linestyle=":")
     axes.annotate(
         f"budget {summary.budget_text}",
@@ -141,6 +143,7 @@ def _hover(summary: Summary, record: TrialRecord) -> str:
     lines = [
         f"<b>trial {record.number}: {configuration.method}</b>",
         f"{summary.metric} {record.quality:.4f} at {100 * record.fidelity:.0f} % of a training",
+        *_noise_lines(summary, record),
         f"{record.cost.adapter_params:,} adapter parameters",
         f"{record.cost.peak_memory_bytes / 2**20:,.0f} MiB predicted training memory",
         f"targets {target_text(configuration)}",
@@ -149,6 +152,33 @@ def _hover(summary: Summary, record: TrialRecord) -> str:
         f"learning rate {configuration.training.learning_rate:g}",
     ]
     return "<br>".join(line for line in lines if line)
+
+
+def _noise_lines(summary: Summary, record: TrialRecord) -> list[str]:
+    """Return what repeats tell of a complete trial."""
+    found = summary.estimate(record)
+    if found is None or not counts_for_front(record):
+        return []
+    lines = [f"on the front with a probability of {found.probability:.2f}"]
+    if found.n_seeds > 1:
+        numbers = ", ".join(str(r.number) for r in found.measured.trials)
+        mean = f"mean {found.measured.mean:.4f} ± {found.error:.4f}"
+        lines.insert(0, f"{mean} of {found.n_seeds} seeds (trials {numbers})")
+    if record.repeat_of is not None:
+        lines.append(f"trial {record.repeat_of} again, with seed {record.spec.seed}")
+    return lines
+
+
+def _means(summary: Summary) -> list[float]:
+    """Return the mean qualities of the front."""
+    found = [summary.estimate(record) for record in summary.front]
+    return [e.measured.mean for e in found if e is not None]
+
+
+def _errors(summary: Summary) -> list[float]:
+    """Return the standard errors of the front, 0 where no second seed has shown the noise."""
+    found = [summary.estimate(record) for record in summary.front]
+    return [e.error if summary.repeated else 0.0 for e in found if e is not None]
 
 
 def _by_method(records: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:

@@ -5,18 +5,21 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from autopeft.space.wording import layer_text, setting_text, target_text
-from autopeft.study.objective import Objective, ReferencePoint, compared
+from autopeft.study.objective import Objective, ReferencePoint, counts_for_front
 from autopeft.study.pareto import knee
 from autopeft.study.study import front_hypervolume, pareto_front
+from autopeft.study.uncertainty import Estimate, estimates
+from autopeft.tasks.metrics import METRICS
 from autopeft.trials.trial import TrialRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """A study at one moment.
 
@@ -28,6 +31,7 @@ class Summary:
         budget_text: The parameter budget as the user wrote it.
         budget_limit: Largest number of adapter parameters.
         n_layers: Layers of the model.
+        eval_rows: Number of rows that qualities are measured on.
         objectives: What was improved.
         reference: Where hypervolume is measured from.
         records: All trials, by number.
@@ -40,23 +44,54 @@ class Summary:
     budget_text: str
     budget_limit: int
     n_layers: int
+    eval_rows: int
     objectives: tuple[Objective, ...]
     reference: ReferencePoint
     records: tuple[TrialRecord, ...]
 
-    @property
+    @cached_property
     def front(self) -> list[TrialRecord]:
-        """The complete trials that no other dominates, cheapest first."""
+        """The configurations that no other dominates, cheapest first.
+
+        They are compared by their mean qualities; the first training stands for a configuration.
+        """
         return pareto_front(self.records, self.objectives)
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """What is known of each configuration with a complete training, by its digest."""
+        error = METRICS[self.metric].error
+        found = estimates(self.records, self.objectives, lambda q: error(q, self.eval_rows))
+        return {e.measured.record.spec.configuration.digest: e for e in found}
+
+    @property
+    def repeated(self) -> bool:
+        """Whether any configuration was trained with several seeds."""
+        return any(e.n_seeds > 1 for e in self.estimates.values())
 
     @property
     def hypervolume(self) -> float:
         """Hypervolume of the front."""
         return front_hypervolume(self.records, self.objectives, self.reference)
 
+    def estimate(self, record: TrialRecord) -> Estimate | None:
+        """What is known of a trial's configuration, `None` without a complete training of it."""
+        return self.estimates.get(record.spec.configuration.digest)
+
     def best(self) -> TrialRecord | None:
-        """The front's trial with the highest quality; of equal ones the cheapest."""
-        return max(self.front, key=lambda r: r.quality or 0.0, default=None)
+        """The front's best trial.
+
+        Where several seeds show the noise, the cheapest whose mean is within one standard error of
+        the largest (the one-standard-error rule, Breiman et al. 1984, section 3.4.3): what lies
+        closer was not told apart. Otherwise the one with the highest quality.
+        """
+        means = [self._known(record) for record in self.front]
+        if not means:
+            return None
+        top = max(means, key=lambda e: e.measured.mean)
+        slack = top.error if self.repeated else 0.0
+        near = (e for e in means if e.measured.mean >= top.measured.mean - slack)
+        return next(near).measured.record
 
     def smallest(self) -> TrialRecord | None:
         """The front's trial with the fewest adapter parameters."""
@@ -64,16 +99,22 @@ class Summary:
 
     def knee(self) -> TrialRecord | None:
         """The front's trial after which more parameters buy the least quality (`pareto.knee`)."""
-        front = self.front
-        if not front:
+        if not self.front:
             return None
-        points = np.array([compared(r, self.objectives) for r in front])
-        return front[knee(points)]
+        points = [self._known(record).measured.compared(self.objectives) for record in self.front]
+        return self.front[knee(np.array(points))]
+
+    def _known(self, record: TrialRecord) -> Estimate:
+        return self.estimates[record.spec.configuration.digest]
+
+    @cached_property
+    def picks(self) -> dict[str, TrialRecord | None]:
+        """The trials that have a name."""
+        return {"best": self.best(), "knee": self.knee(), "smallest": self.smallest()}
 
     def marks(self, record: TrialRecord) -> str:
         """Return which of best, knee and smallest a trial is."""
-        picks = {"best": self.best(), "knee": self.knee(), "smallest": self.smallest()}
-        return ", ".join(name for name, pick in picks.items() if pick == record)
+        return ", ".join(name for name, pick in self.picks.items() if pick == record)
 
     def statuses(self) -> str:
         """Return how many trials ended how."""
@@ -90,6 +131,7 @@ class Summary:
             "trial": record.number,
             "status": record.status.value,
             self.metric: None if record.quality is None else round(record.quality, 4),
+            **self._noise_columns(record),
             "adapter_params": record.cost.adapter_params,
             "share_of_base": f"{100 * record.cost.adapter_params / record.cost.base_params:.3g}%",
             "peak_memory_mib": round(record.cost.peak_memory_bytes / 2**20),
@@ -100,7 +142,21 @@ class Summary:
             "learning_rate": configuration.training.learning_rate,
             "fidelity": round(record.fidelity, 3),
             "seconds": round(record.seconds, 1),
+            "repeat_of": record.repeat_of,
             "pick": self.marks(record),
+        }
+
+    def _noise_columns(self, record: TrialRecord) -> dict[str, Any]:
+        """Return mean and seeds where there are several, and the chance of being on the front."""
+        found = self.estimate(record)
+        if found is None or not counts_for_front(record):
+            return dict.fromkeys(("mean", "error", "seeds", "on_front"))
+        many = self.repeated
+        return {
+            "mean": round(found.measured.mean, 4) if many else None,
+            "error": round(found.error, 4),
+            "seeds": found.n_seeds if many else None,
+            "on_front": round(found.probability, 2),
         }
 
     def front_csv(self) -> str:

@@ -13,7 +13,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from autopeft.report.markdown import front_table
+from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.summary import Summary
 from autopeft.report.theme import dashboard_file
 from autopeft.space.wording import flat_params, layer_text, setting_text, target_text
@@ -163,7 +163,8 @@ class MlflowTracker:
             self._client.update_run(self._runs[record.number], status="RUNNING")
             return
         configuration = record.spec.configuration
-        name = f"{record.number:03d} {configuration.method}"
+        again = "" if record.repeat_of is None else f" (repeats {record.repeat_of:03d})"
+        name = f"{record.number:03d} {configuration.method}{again}"
         run_id = self._create(name, record.number, self._parent)
         components = configuration.components
         layers = {layer for component in components for layer in component.layers}
@@ -180,6 +181,7 @@ class MlflowTracker:
             "weight_decay": configuration.training.weight_decay,
             "warmup_share": configuration.training.warmup_share,
             "seed": record.spec.seed,
+            "repeat_of": record.repeat_of,
         }
         self._log_params(run_id, params)
         costs = {
@@ -230,8 +232,11 @@ class MlflowTracker:
             "front_size": len(summary.front),
             "trials": len(summary.records),
         }
-        if best is not None and best.quality is not None:
-            values["best_quality"] = best.quality
+        if best is not None:
+            found = summary.estimate(best)
+            assert found is not None
+            values["best_quality"] = found.measured.mean
+            values["best_quality_error"] = found.error
             values["best_adapter_params"] = best.cost.adapter_params
         self._log_metrics(self._parent, values, step=len(summary.records))
         self._client.set_tag(self._parent, "mlflow.note.content", _note(summary, facts))
@@ -262,6 +267,11 @@ class MlflowTracker:
             logger.warning("MLflow at %s failed; the search goes on: %s", self._place.uri, reason)
 
 
+def _noise(summary: Summary, record: TrialRecord) -> str:
+    text = noise_text(summary, record)
+    return f" ({text})" if text else ""
+
+
 def _note(summary: Summary, facts: Mapping[str, str]) -> str:
     best = summary.best()
     if best is None:
@@ -269,7 +279,8 @@ def _note(summary: Summary, facts: Mapping[str, str]) -> str:
     else:
         share = 100 * best.cost.adapter_params / best.cost.base_params
         headline = (
-            f"Best: {best.spec.configuration.method}, {summary.metric} {best.quality:.4f} with "
+            f"Best: {best.spec.configuration.method}, {summary.metric} {best.quality:.4f}"
+            f"{_noise(summary, best)} with "
             f"{best.cost.adapter_params:,} adapter parameters ({share:.3g} %)."
         )
     template = string.Template(dashboard_file("run_note.md").read_text(encoding="utf-8"))

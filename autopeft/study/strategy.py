@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from autopeft.space.hyperparameter import Assignment
 from autopeft.trials.trial import TrialRecord
+
+#: Kinds of models of what is measured (`strategies/surrogate.py`).
+Surrogate = Literal["matern", "saas", "saas-nuts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +33,10 @@ class Strategy(Protocol):
     """
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
-        """Return the candidate for trial `number`, or `None` if all points have been tried.
+        """Return candidate `number` of the study, or `None` if all points have been tried.
 
         Args:
             records: All trials so far, running ones included.
-            number: Number of the trial that will try the candidate.
+            number: How many candidates the study has tried before: the number of the trial that
+                will try this one, as long as none repeats another.
         """

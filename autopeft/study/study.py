@@ -4,7 +4,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,14 +12,18 @@ import numpy as np
 from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
 from autopeft.space.configuration import Configuration, Value
+from autopeft.study.convergence import has_converged
 from autopeft.study.fidelity import SuccessiveHalving
-from autopeft.study.objective import Objective, ReferencePoint, compared, counts_for_front
+from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.pareto import front, hypervolume
-from autopeft.study.strategy import Strategy
+from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats, n_repeats
+from autopeft.study.strategy import Candidate, Strategy
+from autopeft.study.uncertainty import measured_configurations
 from autopeft.tasks.metrics import METRICS
 from autopeft.trials.ports import Clock, Decision, NoTrial
 from autopeft.trials.store import TrialStore
 from autopeft.trials.trial import (
+    REPEAT,
     RungReport,
     TrialRecord,
     TrialResult,
@@ -55,12 +59,14 @@ class StudyPlan:
         reference: Where hypervolume is measured from.
         quality_metric: Name of the metric that is maximised.
         eval_rows: Number of rows that it is measured on.
-        max_trials: Trials to start in all.
+        max_trials: Configurations to try in all; repeats come on top.
         max_seconds: Time after which no trial is started, `None` for no limit.
         rungs: Shares of a full training after which trials report.
         epochs: Passes over the training data of a full training.
-        seed: The study's seed. All trials train with it: with common random numbers two
-            configurations differ by what they are, not by their luck.
+        seed: The study's seed. All trials but repeats train with it: with common random numbers
+            two configurations differ by what they are, not by their luck.
+        until_converged: Whether no new configuration is tried once `has_converged` says so.
+        repeats: What is trained again with further seeds at the end.
     """
 
     objectives: tuple[Objective, ...]
@@ -72,6 +78,8 @@ class StudyPlan:
     rungs: tuple[float, ...]
     epochs: float
     seed: int
+    until_converged: bool = False
+    repeats: Repeats = NO_REPEATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +110,12 @@ class Study:
         self._clock = clock
         self._observers = observers
         metric = METRICS[plan.quality_metric]
+        self._error = lambda score: metric.error(score, plan.eval_rows)
         self._halving = SuccessiveHalving(
-            objectives=plan.objectives,
-            reference=plan.reference,
-            error=lambda score: metric.error(score, plan.eval_rows),
+            objectives=plan.objectives, reference=plan.reference, error=self._error
         )
         self._interrupted = deque(r for r in store.records if r.result is None)
+        self._exhausted = False
         self._begun = clock.now()
 
     @property
@@ -123,33 +131,69 @@ class Study:
             record = self._interrupted.popleft()
             self._tell("started", record)
             return record.spec
-        number = len(self.records)
-        if number >= self.plan.max_trials:
-            return NoTrial.FINISHED
-        candidate = self._strategy.ask(self.records, number)
+        return self._begin_next() or self._nothing_to_begin()
+
+    def _begin_next(self) -> TrialSpec | None:
+        """Begin a new configuration, or a repeat when the search or its share of time is over."""
+        share = SEARCH_SHARE if self.plan.repeats.seeds > 1 else 1.0
+        if self._out_of_time(share):
+            return self._begin_repeat() or self._begin_configuration()
+        return self._begin_configuration() or self._begin_repeat()
+
+    def _nothing_to_begin(self) -> NoTrial:
+        # What still runs may join the front, and is then to be repeated.
+        running = self.plan.repeats.seeds > 1 and any(r.result is None for r in self.records)
+        return NoTrial.WAIT if running else NoTrial.FINISHED
+
+    def _begin_configuration(self) -> TrialSpec | None:
+        tried = len(self.records) - n_repeats(self.records)
+        if self._exhausted or tried >= self.plan.max_trials or self._has_converged():
+            return None
+        candidate = self._strategy.ask(self.records, tried)
         if candidate is None:
             logger.warning("every configuration of the space has been tried")
-            return NoTrial.FINISHED
+            self._exhausted = True
+            return None
         spec = TrialSpec(
-            number=number,
+            number=len(self.records),
             configuration=self._points.configuration(candidate.assignment),
             rungs=self.plan.rungs,
             epochs=self.plan.epochs,
             seed=self.plan.seed,
         )
         cost = self._points.cost(spec.configuration)
+        return self._begin(spec, candidate, cost)
+
+    def _has_converged(self) -> bool:
+        return self.plan.until_converged and has_converged(self.records)
+
+    def _begin_repeat(self) -> TrialSpec | None:
+        records, objectives = self.records, self.plan.objectives
+        front = pareto_front(records, objectives)
+        repeat = self.plan.repeats.next(records, objectives, self._error, front)
+        if repeat is None:
+            return None
+        first = repeat.record
+        spec = replace(first.spec, number=len(records), seed=repeat.seed)
+        notes = {"origin": REPEAT, "of": first.number}
+        return self._begin(
+            spec, Candidate(assignment=dict(first.assignment), notes=notes), first.cost
+        )
+
+    def _begin(self, spec: TrialSpec, candidate: Candidate, cost: Cost) -> TrialSpec:
         metric = self.plan.quality_metric
         self._store.add(spec, candidate.assignment, cost, metric, candidate.notes)
-        self._tell("started", self.records[number])
+        self._tell("started", self.records[spec.number])
         return spec
 
     def report(self, number: int, report: RungReport) -> Decision:
         """Record what a trial measured, then decide whether it goes on."""
         record = self._store.record_rung(number, report)
         self._tell("reported", record)
-        if report.last:
+        if report.last or record.repeat_of is not None:
             return Decision.CONTINUE
-        if self._halving.decide(self.records, number, report.rung) is Decision.STOP:
+        searched = [r for r in self.records if r.repeat_of is None]
+        if self._halving.decide(searched, number, report.rung) is Decision.STOP:
             return Decision.STOP
         return Decision.CONTINUE
 
@@ -176,9 +220,9 @@ class Study:
                 f"Trial {ended[0].number}: {result.status.value}: {result.reason}"
             )
 
-    def _out_of_time(self) -> bool:
+    def _out_of_time(self, share: float = 1.0) -> bool:
         limit = self.plan.max_seconds
-        return limit is not None and self._clock.now() - self._begun >= limit
+        return limit is not None and self._clock.now() - self._begun >= share * limit
 
     def _tell(self, event: str, record: TrialRecord) -> None:
         for observer in self._observers:
@@ -188,21 +232,25 @@ class Study:
 def pareto_front(
     records: Sequence[TrialRecord], objectives: Sequence[Objective]
 ) -> list[TrialRecord]:
-    """Return the complete trials that no other dominates, cheapest first."""
-    complete = [r for r in records if counts_for_front(r)]
-    if not complete:
+    """Return the configurations that no other dominates, cheapest first.
+
+    A configuration is compared by its mean quality over its complete trials, and returned as the
+    first of them.
+    """
+    found = measured_configurations(records)
+    if not found:
         return []
-    values = np.array([compared(r, objectives) for r in complete])
-    chosen = [complete[i] for i in front(values)]
+    values = np.array([m.compared(objectives) for m in found])
+    chosen = [found[i].record for i in front(values)]
     return sorted(chosen, key=lambda r: (r.cost.adapter_params, r.number))
 
 
 def front_hypervolume(
     records: Sequence[TrialRecord], objectives: Sequence[Objective], reference: ReferencePoint
 ) -> float:
-    """Return the hypervolume of the complete trials, as a share of the largest possible."""
-    complete = [r for r in records if counts_for_front(r)]
-    if not complete:
+    """Return the hypervolume of the configurations' means, as a share of the largest possible."""
+    found = measured_configurations(records)
+    if not found:
         return 0.0
-    points = np.stack([reference.scaled(compared(r, objectives)) for r in complete])
+    points = np.stack([reference.scaled(m.compared(objectives)) for m in found])
     return hypervolume(points, reference.position) / math.prod(reference.position)

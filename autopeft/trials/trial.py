@@ -9,6 +9,9 @@ from typing import Any
 from autopeft.cost.cost import Cost
 from autopeft.space.configuration import Configuration, Value
 
+#: Origin, in its notes, of a trial that repeats another; `of` beside it is the other's number.
+REPEAT = "repeat"
+
 
 class TrialStatus(StrEnum):
     """How far a trial came, or why it failed."""
@@ -142,6 +145,11 @@ class TrialRecord:
         return self.spec.number
 
     @property
+    def repeat_of(self) -> int | None:
+        """Number of the trial that this one repeats with another seed, if it does."""
+        return self.notes.get("of") if self.notes.get("origin") == REPEAT else None
+
+    @property
     def status(self) -> TrialStatus:
         """Status of the trial."""
         return self.result.status if self.result else TrialStatus.RUNNING
@@ -172,6 +180,7 @@ class TrialRecord:
             "number": self.number,
             "status": self.status.value,
             "configuration": self.spec.configuration.to_dict(),
+            "seed": self.spec.seed,
             "quality": self.quality,
             "metrics": dict(self.reports[-1].metrics) if self.reports else {},
             **asdict(self.cost),
@@ -180,6 +189,8 @@ class TrialRecord:
         }
         if self.result is not None and self.result.measured_memory_bytes is not None:
             data["measured_memory_bytes"] = self.result.measured_memory_bytes
+        if self.repeat_of is not None:
+            data["repeat_of"] = self.repeat_of
         if self.status.failed and self.result is not None:
             data["reason"] = self.result.reason
         return data

@@ -20,7 +20,7 @@ from autopeft.study.strategies.bayesian import BayesianStrategy
 from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.gain import Gain, fitted
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
-from autopeft.study.strategies.surrogate import Surrogate
+from autopeft.study.strategy import Surrogate
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 
 #: Rows that everyone looks at before a model: the same for all with one seed.

@@ -1,6 +1,7 @@
 """Whole searches on a tiny model: what the parts promise holds when they work together."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,37 @@ def test_a_decoder_learns_to_write_own_data(
     plain += ["--study", tmp_path / "t", "--to", tmp_path / "p"]
     assert run(capsys, "train", *plain).code == 0
     assert '"the beginning of a text"' in (tmp_path / "p" / "README.md").read_text()
+
+
+def test_the_front_of_a_finished_study_is_trained_again(
+    tiny_study: SearchResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "studies" / "s"
+    shutil.copytree(tiny_study.folder.path, folder)
+    asked = ["search", "--resume", "--study", folder, "--repeats", 2]
+    ended = run(capsys, *asked)
+    assert "[repeat] trial 8 complete" in ended.err
+    assert "of them with further seeds" in ended.out
+    result = SearchResult.open(folder)
+    data = result.to_dict()
+    assert outcome(result.trials[:8]) == outcome(tiny_study.trials)
+    repeats = result.trials[8:]
+    assert repeats
+    # A seed alone makes another training, with an adapter of its own.
+    assert {t.spec.seed for t in repeats} == {result.manifest["request"]["seed"] + 1}
+    assert {t.repeat_of for t in repeats} >= set(data["front"])
+    assert any(t.quality != result.trials[t.repeat_of or 0].quality for t in repeats)
+    assert all(result.folder.adapter(t.number).is_dir() for t in repeats)
+    by_first = {e["trials"][0]: e for e in data["estimates"]}
+    assert all(len(by_first[number]["trials"]) == 2 for number in data["front"])
+    card = result.export(tmp_path / "out", "smallest") / "README.md"
+    assert "the mean of 2 seeds is" in card.read_text()
+    # Nothing is left to do, and nothing is done twice.
+    again = json.loads(run(capsys, *asked, "--json").out)
+    assert len(again["trials"]) == len(data["trials"])
+    table = run(capsys, "pareto", folder, "--all").out
+    assert "repeat of" in table
+    assert "on front" in table
 
 
 def test_more_trials_for_a_study(tiny_settings: dict[str, Any], tmp_path: Path) -> None:

@@ -15,18 +15,17 @@ from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.pareto import ranks
 from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
-from autopeft.study.strategies.gain import Gain, Matrix, fitted
+from autopeft.study.strategies.gain import FINALISTS, Gain, Matrix, fitted
 from autopeft.study.strategies.known import KnownCosts, KnownValues
 from autopeft.study.strategies.local_search import POOL, Ranking, best_points
 from autopeft.study.strategies.start import start_points
-from autopeft.study.strategies.surrogate import Surrogate
-from autopeft.study.strategy import Candidate
+from autopeft.study.strategy import Candidate, Surrogate
 from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
 
-#: Points that are looked at exactly where their known objectives take long.
-FINALISTS = 12
+#: Points that are looked at closely where their known objectives take long.
+SLOW_FINALISTS = 12
 
 
 class BayesianStrategy:
@@ -71,6 +70,8 @@ class BayesianStrategy:
         self._domain = CandidateDomain(space)
         self._known = KnownCosts(self._domain, self._objectives, known_values)
         self._volume = math.prod(reference.position)
+        #: The latest fit and what it was of, for workers that ask before anything new is measured.
+        self._latest: tuple[tuple[tuple[int, int], ...], Model] | None = None
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
         """Return the candidate for trial `number`, or `None` if all points were tried."""
@@ -110,14 +111,21 @@ class BayesianStrategy:
     ) -> Gain:
         pending = [r for r in records if r.result is None]
         return Gain(
-            self._model(measured, seed),
+            self._model(measured),
             self._recorded(measured),
             [-position for position in self._reference.position],
             self._recorded(pending) if pending else None,
             seed=seed,
         )
 
-    def _model(self, measured: Sequence[TrialRecord], seed: int) -> Model:
+    def _model(self, measured: Sequence[TrialRecord]) -> Model:
+        """Return the model of quality, as it was if nothing has been measured since."""
+        seen = tuple((record.number, len(record.reports)) for record in measured)
+        if self._latest is None or self._latest[0] != seen:
+            self._latest = seen, self._fit(measured)
+        return self._latest[1]
+
+    def _fit(self, measured: Sequence[TrialRecord]) -> Model:
         """Fit quality at all rungs: what trials gained from one to the next is seen too."""
         rows, qualities = [], []
         for record in measured:
@@ -125,21 +133,22 @@ class BayesianStrategy:
             for fidelity, quality in _seen(record):
                 rows.append(np.append(row, fidelity))
                 qualities.append([-self._scaled_quality(quality)])
-        return fitted(np.stack(rows), np.array(qualities), self._surrogate, seed)
+        return fitted(np.stack(rows), np.array(qualities), self._surrogate, self._seed)
 
     def _rank(
         self, gain: Gain, points: Sequence[Assignment], records: Sequence[TrialRecord]
     ) -> Ranking:
-        """Return the best points first, with their gains: all, or the finalists of a glance."""
+        """Return those points that a glance finds best, with their gains, the best first."""
         if not points:
             return []
-        points = list(points)
-        if self._known.slow:
-            glance = gain.of(self._rows(points), self._costs(self._known.guessed(points, records)))
-            points = [points[int(i)] for i in (-glance).argsort(kind="stable")[:FINALISTS]]
-        exact = self._costs([self._known.exact(point) for point in points])
-        gains = gain.of(self._rows(points), exact).tolist()
-        return sorted(zip(gains, points, strict=True), key=lambda item: -item[0])
+        guessed = self._known.guessed(points, records)
+        glance = gain.glance(self._rows(points), self._costs(guessed))
+        assert glance is not None, "costs are known, and quality alone is not"
+        n_finalists = SLOW_FINALISTS if self._known.slow else FINALISTS
+        best = [points[int(i)] for i in (-glance).argsort(kind="stable")[:n_finalists]]
+        exact = self._costs([self._known.exact(point) for point in best])
+        gains = gain.of(self._rows(best), exact).tolist()
+        return sorted(zip(gains, best, strict=True), key=lambda item: -item[0])
 
     def _untried(self, points: Sequence[Assignment], tried: set[str]) -> list[Assignment]:
         by_digest = {self._domain.key(p): p for p in points}

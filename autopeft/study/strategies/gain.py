@@ -17,18 +17,22 @@ from botorch.models.model import Model
 from botorch.sampling import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from botorch.utils.multi_objective.pareto import is_non_dominated
+from botorch.utils.transforms import is_ensemble
 from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
 
+from autopeft.study.strategies.expected_volume import ExpectedVolume
 from autopeft.study.strategies.surrogate import (
     NUMERICAL_ERRORS,
     QualityWithCosts,
-    Surrogate,
     fit_quality,
 )
+from autopeft.study.strategy import Surrogate
 
 Matrix = NDArray[np.float64]
 
+#: Points that are looked at closely, of those that a glance ranks first.
+FINALISTS = 48
 MC_SAMPLES = 64
 CHUNK = 64
 #: Values further below the lower quartile than so many interquartile ranges are moved there: one
@@ -79,6 +83,13 @@ class Gain:
         """
         known = baseline[1].shape[1]
         joint = QualityWithCosts(model, known) if known else model
+        self._model = model
+        self._steps: ExpectedVolume | None = None
+        if known and model.num_outputs == 1:
+            rows, costs = (
+                np.concatenate(parts) for parts in zip(baseline, pending or baseline, strict=True)
+            )
+            self._steps = ExpectedVolume(self._predicted(rows)[0], costs, reference)
         settings: dict[str, Any] = {
             "model": joint,
             "X_baseline": _inputs(*baseline),
@@ -101,6 +112,16 @@ class Gain:
             values = torch.cat([self._function(chunk) for chunk in inputs.split(CHUNK)])
         result: Matrix = values.numpy()
         return result
+
+    def glance(self, rows: Matrix, known: Matrix) -> Matrix | None:
+        """Return about the gain of each point, shape (n,), at a hundredth of the time.
+
+        What was measured is taken for what the model says, without its error. `None` if there is
+        no such glance, because nothing is known or more than one objective is not.
+        """
+        if self._steps is None:
+            return None
+        return self._steps.of(*self._predicted(rows), known)
 
     def climb(self, row: Matrix, fixed: Sequence[int]) -> Matrix:
         """Return the row that is best in the neighbourhood of one; nothing must be known.
@@ -126,6 +147,17 @@ class Gain:
                 return row
         result: Matrix = best.detach()[0, 0].numpy()
         return result
+
+    def _predicted(self, rows: Matrix) -> tuple[Matrix, Matrix]:
+        """Return mean and standard deviation of the one unknown objective, shape (n,) each."""
+        with quiet(), torch.no_grad():
+            posterior: Any = self._model.posterior(torch.from_numpy(rows))
+            mean, variance = posterior.mean.squeeze(-1), posterior.variance.squeeze(-1)
+        if is_ensemble(self._model):
+            # Those of the mixture.
+            variance = variance.mean(dim=0) + mean.var(dim=0, correction=0)
+            mean = mean.mean(dim=0)
+        return mean.numpy(), variance.sqrt().numpy()
 
 
 def reference_of(values: Matrix) -> list[float]:

@@ -11,6 +11,7 @@ from autopeft.study.pareto import ranks
 from autopeft.study.strategies.activity import Params
 from autopeft.study.strategies.columns import Columns
 from autopeft.study.strategies.gain import (
+    FINALISTS,
     Gain,
     Matrix,
     fitted,
@@ -19,7 +20,7 @@ from autopeft.study.strategies.gain import (
     without_outliers,
 )
 from autopeft.study.strategies.local_search import Domain, Ranking, best_points
-from autopeft.study.strategies.surrogate import Surrogate
+from autopeft.study.strategy import Surrogate
 
 #: Value of a known objective at a point.
 KnownObjective = Callable[[Params], float]
@@ -84,7 +85,12 @@ class Goal:
             found = self._untried(candidates, tried)
             if not found:
                 return []
-            gains = gain.of(self._rows(found), scale(self._known_of(found)))
+            rows, known = self._rows(found), scale(self._known_of(found))
+            glance = gain.glance(rows, known)
+            if glance is not None:
+                best = (-glance).argsort(kind="stable")[:FINALISTS]
+                rows, known, found = rows[best], known[best], [found[i] for i in best]
+            gains = gain.of(rows, known)
             return sorted(zip(gains.tolist(), found, strict=True), key=lambda item: -item[0])
 
         order = ranks(-np.nan_to_num(values, nan=-np.inf)).argsort(kind="stable")

@@ -54,6 +54,8 @@ class KnownCosts:
             points: The points.
             records: Trials, whose costs are known.
         """
+        if not self.slow:
+            return [self.exact(point) for point in points]
         places = np.stack([self._domain.row(record.assignment) for record in records])
         costs = np.array([[o.cost(record.cost) for o in self._known] for record in records])
         found = []

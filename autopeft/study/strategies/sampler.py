@@ -18,7 +18,8 @@ from autopeft.study.strategies.columns import Columns
 from autopeft.study.strategies.goal import Constraints, Goal, KnownObjective
 from autopeft.study.strategies.local_search import Domain
 from autopeft.study.strategies.optuna_space import OptunaSpace
-from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, Surrogate
+from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS
+from autopeft.study.strategy import Surrogate
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from botorch.acquisition.multi_objective import logei
@@ -20,13 +20,12 @@ from linear_operator.utils.errors import NanError, NotPSDError
 from torch import Tensor
 
 from autopeft.errors import MissingPackageError
+from autopeft.study.strategy import Surrogate
 
 # BoTorch 0.18 would compile a C++ kernel before the first candidate: up to a minute where there is
 # a compiler, other rounding where there is none, and a compilation that is interrupted leaves a
 # lock behind on which every later search waits for ever.
 logei._load_attempted = True  # noqa: SLF001 - there is no public switch
-
-Surrogate = Literal["matern", "saas", "saas-nuts"]
 
 #: What BoTorch raises where matrices have no inverse in floating-point numbers.
 NUMERICAL_ERRORS = (ModelFittingError, NanError, NotPSDError, OptimizationGradientError)

@@ -4,6 +4,7 @@ import pytest
 
 from autopeft.api.request import RESUMABLE, SearchRequest, seconds
 from autopeft.errors import RequestError
+from autopeft.study.convergence import MOST_TRIALS
 
 
 @pytest.mark.parametrize(
@@ -24,10 +25,13 @@ def test_texts_that_are_no_times(text: str) -> None:
     ("settings", "message"),
     [
         ({"trials": 0}, "--trials"),
+        ({"until_converged": True, "strategy": "tpe"}, "--until-converged"),
+        ({"surrogate": "forest"}, "--surrogate"),
         ({"epochs": -1.0}, "--epochs"),
         ({"strategy": "grid"}, "--strategy"),
         ({"fidelity": "hyperband"}, "--fidelity"),
         ({"workers": 0}, "--workers"),
+        ({"repeats": 0}, "--repeats"),
         ({"seed": -1}, "--seed"),
         ({"rank": 8}, "Unknown setting 'rank'"),
         ({"text_columns": ("a",)}, "goes with --label-column, or with --completion-column"),
@@ -57,6 +61,8 @@ def test_all_mistakes_are_named_at_once() -> None:
 
 def test_none_takes_the_default() -> None:
     assert SearchRequest.build(task=None, trials=None) == SearchRequest()
+    assert SearchRequest.build(until_converged=True).trials == MOST_TRIALS
+    assert SearchRequest.build(until_converged=True, trials=9).trials == 9
 
 
 def test_a_request_survives_its_record() -> None:

@@ -190,6 +190,7 @@ def test_plan_runs_nothing(
     plan = json.loads(run(capsys, "plan", *options, "--format", "json").out)
     assert list(tmp_path.iterdir()) == []
     assert plan["full_training_equivalents"]["most"] == 8
+    assert plan["repeats"] == {"seeds": 1, "most": 0}
     assert all(e["adapter_params"] <= plan["budget"]["limit"] for e in plan["examples"])
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from autopeft.report.files import write_report
-from autopeft.report.markdown import front_table
+from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.summary import to_csv
 from autopeft.trials.trial import TrialStatus
-from tests.records import record, summary
+from tests.records import record, repeat, summary
 
 TRIALS = [
     record(0, [0.5, 0.60], 100),
@@ -47,6 +47,57 @@ def test_the_smallest_is_by_parameters_whatever_the_objectives() -> None:
     smallest = study.smallest()
     assert smallest is not None
     assert smallest.number == 1
+
+
+def test_the_front_is_of_means() -> None:
+    """A second seed shows that what looked better was luck."""
+    lucky, honest = record(0, [0.1, 0.72], 500), record(1, [0.1, 0.70], 400)
+    assert [r.number for r in summary([lucky, honest]).front] == [1, 0]
+    trials = [lucky, honest, repeat(lucky, 2, 0.60), repeat(honest, 3, 0.69)]
+    study = summary(trials)
+    assert study.front == [honest]
+    assert study.hypervolume < summary([lucky, honest]).hypervolume
+    rows = study.rows(trials)
+    assert [row["mean"] for row in rows] == [0.66, 0.695, 0.66, 0.695]
+    assert [row["accuracy"] for row in rows] == [0.72, 0.70, 0.60, 0.69]
+    assert [row["seeds"] for row in rows] == [2, 2, 2, 2]
+    assert [row["repeat_of"] for row in rows] == [None, None, 0, 1]
+    assert rows[0]["on_front"] < rows[1]["on_front"] == 1.0
+
+
+def test_best_is_the_cheapest_that_noise_does_not_tell_from_the_first() -> None:
+    small, middle, large = (
+        record(i, [0.1, q], params)
+        for i, (q, params) in enumerate([(0.60, 100), (0.698, 500), (0.70, 5_000)])
+    )
+    trials = [small, middle, large]
+    assert summary(trials).best() == large  # one seed each: nothing is known of the noise
+    for first, quality in zip(trials[:3], (0.61, 0.693, 0.705), strict=True):
+        trials.append(repeat(first, len(trials), quality))
+    study = summary(trials)
+    error = study.estimates[large.spec.configuration.digest].error
+    assert 0.7025 - 0.6955 < error < 0.7025 - 0.605
+    assert study.best() == middle
+    assert study.marks(middle) == "best, knee"
+
+
+def test_a_study_without_repeats_shows_the_evaluations_error_alone() -> None:
+    rows = summary(TRIALS).rows(TRIALS)
+    assert {row["mean"] for row in rows} == {row["seeds"] for row in rows} == {None}
+    assert rows[0]["error"] == pytest.approx((0.6 * 0.4 / 400) ** 0.5, abs=1e-4)
+    assert [row["error"] is None for row in rows] == [False] * 4 + [True] * 3
+    assert rows[0]["on_front"] == 1.0  # nothing complete is cheaper
+
+
+def test_the_noise_in_words() -> None:
+    trial, failed = record(0, [0.1, 0.7], 100), record(1, [], 100, TrialStatus.NAN)
+    study = summary([trial, failed])
+    assert noise_text(study, failed) == ""
+    assert noise_text(study, trial) == "standard error 0.0229 for the choice of the validation rows"
+    again = repeat(trial, 2, 0.68)
+    assert noise_text(summary([trial, failed, again]), again).startswith(
+        "of seed 2; the mean of 2 seeds is 0.6900, standard error 0.01"
+    )
 
 
 def test_a_study_without_complete_trials() -> None:

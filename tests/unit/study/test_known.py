@@ -8,7 +8,7 @@ import pytest
 from autopeft.cost.cost import Cost
 from autopeft.space.configuration import Value
 from autopeft.study.objective import ReferencePoint, parse_objectives
-from autopeft.study.strategies.bayesian import FINALISTS, BayesianStrategy
+from autopeft.study.strategies.bayesian import SLOW_FINALISTS, BayesianStrategy
 from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.known import KnownCosts
 from autopeft.study.strategies.local_search import ROUNDS
@@ -90,7 +90,7 @@ def test_few_points_are_looked_at_exactly(records: list[TrialRecord]) -> None:
     values = Counted()
     candidate = strategy(values).ask(records, 6)
     assert candidate is not None
-    assert 0 < values.n <= FINALISTS * (1 + ROUNDS)
+    assert 0 < values.n <= SLOW_FINALISTS * (1 + ROUNDS)
 
 
 def test_a_guess_follows_the_trials_that_are_near(records: list[TrialRecord]) -> None:

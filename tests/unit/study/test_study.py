@@ -1,18 +1,26 @@
 """The loop, run by a source-driven table instead of training."""
 
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
+from autopeft.runners.simulated import SimulatedRunner
+from autopeft.study.fidelity import SuccessiveHalving
 from autopeft.study.objective import ReferencePoint, parse_objectives
+from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats, n_repeats
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
+from autopeft.study.strategy import Candidate, Strategy
 from autopeft.study.study import PointCosts, Study, StudyPlan, front_hypervolume, pareto_front
 from autopeft.trials.ports import Decision, NoTrial
 from autopeft.trials.store import TrialStore, sqlite_url
-from autopeft.trials.trial import TrialRecord, TrialResult, TrialSpec, TrialStatus
+from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 from tests.contracts.test_strategies import SPEC, candidates
 from tests.records import RUNGS, record, report
 
@@ -52,6 +60,10 @@ def study(
     max_seconds: float | None = None,
     clock: Clock | None = None,
     seen: Seen | None = None,
+    *,
+    repeats: Repeats = NO_REPEATS,
+    strategy: Strategy | None = None,
+    **plan_settings: Any,
 ) -> Study:
     space = candidates()
     plan = StudyPlan(
@@ -64,6 +76,8 @@ def study(
         rungs=RUNGS,
         epochs=1.0,
         seed=0,
+        repeats=repeats,
+        **plan_settings,
     )
     store = TrialStore(
         sqlite_url(folder / "study.db"),
@@ -80,8 +94,28 @@ def study(
             peak_memory_bytes=1,
         ),
     )
-    chosen = OptunaStrategy("random", space, OBJECTIVES, 0)
+    chosen = strategy or OptunaStrategy("random", space, OBJECTIVES, 0)
     return Study(plan, costs, chosen, store, clock or Clock(), [seen] if seen else [])
+
+
+class Promises:
+    """Random points, each with the gain that the test says."""
+
+    def __init__(self, *gains: float) -> None:
+        self._gains = gains
+        self._points = OptunaStrategy("random", candidates(), OBJECTIVES, 0)
+
+    def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        candidate = self._points.ask(records, number)
+        return candidate and replace(candidate, notes={"gain": self._gains[number]})
+
+
+def test_a_search_that_has_converged_ends_before_its_trials(tmp_path: Path) -> None:
+    promises = Promises(0.1, 0.0, 0.0, 0.0, 0.1)
+    for name, until_converged, n in (("a", True, 4), ("b", False, 5)):
+        (tmp_path / name).mkdir()
+        run = study(tmp_path / name, strategy=promises, until_converged=until_converged)
+        assert len(list(work(run))) == n
 
 
 def quality(number: int) -> float:
@@ -138,6 +172,140 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path: Path) -> N
     assert [r.spec for r in resumed.records] == [r.spec for r in straight.records]
     assert [r.status for r in resumed.records] == [r.status for r in straight.records]
     assert [r.quality for r in resumed.records] == [r.quality for r in straight.records]
+
+
+def searched(source: Study) -> list[TrialRecord]:
+    return [r for r in source.records if r.repeat_of is None]
+
+
+def test_the_front_is_trained_again_when_the_search_is_over(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    plain = study(tmp_path / "plain")
+    list(work(plain))
+
+    source = study(tmp_path, repeats=Repeats(seeds=3))
+    list(work(source))
+    assert [r.spec for r in source.records[:5]] == [r.spec for r in plain.records]
+    repeats = source.records[5:]
+    assert {r.repeat_of for r in repeats} >= {
+        r.number for r in pareto_front(plain.records, OBJECTIVES)
+    }
+    for trial in repeats:
+        first = source.records[trial.repeat_of or 0]
+        assert trial.spec.configuration == first.spec.configuration
+        assert trial.assignment == first.assignment
+        assert trial.spec.seed in {1, 2}
+        # It is never stopped early, however weak it is.
+        assert trial.status is TrialStatus.COMPLETE
+    assert source.next_trial() is NoTrial.FINISHED
+
+
+def test_repeats_do_not_count_as_configurations(tmp_path: Path) -> None:
+    """A finished study is given more trials: it asks for what it would have asked for."""
+    (tmp_path / "plain").mkdir()
+    plain = study(tmp_path / "plain", max_trials=8)
+    list(work(plain))
+
+    list(work(study(tmp_path, max_trials=5, repeats=Repeats(seeds=2))))
+    longer = study(tmp_path, max_trials=8, repeats=Repeats(seeds=2))
+    list(work(longer))
+    assert n_repeats(longer.records) > 0
+    assert [r.assignment for r in searched(longer)] == [r.assignment for r in plain.records]
+
+
+def test_early_stopping_does_not_compare_with_repeats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many repeats of one good trial would leave no room among the best third."""
+    list(work(study(tmp_path, max_trials=2, repeats=Repeats(seeds=4))))
+    longer = study(tmp_path, max_trials=4)
+    seen: list[list[int]] = []
+    decide = SuccessiveHalving.decide
+
+    def watched(self: SuccessiveHalving, records: list, number: int, rung: int) -> Decision:
+        seen.append([r.number for r in records])
+        return decide(self, records, number, rung)
+
+    monkeypatch.setattr(SuccessiveHalving, "decide", watched)
+    list(work(longer))
+    assert n_repeats(longer.records) >= 3
+    assert seen == [[r.number for r in searched(longer)][:n] for n in (3, 4)]
+
+
+def test_interrupted_repeats_go_on(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    straight = study(tmp_path / "a", repeats=Repeats(seeds=2))
+    list(work(straight))
+
+    interrupted = study(tmp_path / "b", repeats=Repeats(seeds=2))
+    list(work(interrupted, most=6))
+    lost = interrupted.next_trial()
+    assert isinstance(lost, TrialSpec)
+    assert interrupted.records[lost.number].repeat_of is not None
+
+    resumed = study(tmp_path / "b", repeats=Repeats(seeds=2))
+    list(work(resumed))
+    assert [r.spec for r in resumed.records] == [r.spec for r in straight.records]
+    assert [r.notes for r in resumed.records] == [r.notes for r in straight.records]
+
+
+def test_a_finished_study_can_be_repeated_later(tmp_path: Path) -> None:
+    list(work(study(tmp_path)))
+    later = study(tmp_path, repeats=Repeats(seeds=2))
+    assert all(later.records[s.number].repeat_of is not None for s in work(later))
+    assert n_repeats(later.records) > 0
+
+
+def test_a_worker_waits_for_what_may_join_the_front(tmp_path: Path) -> None:
+    source = study(tmp_path, max_trials=1, repeats=Repeats(seeds=2))
+    first = source.next_trial()
+    assert isinstance(first, TrialSpec)
+    assert source.next_trial() is NoTrial.WAIT
+    for rung in range(len(RUNGS)):
+        source.report(first.number, report(rung, 0.6))
+    source.finish(first.number, TrialResult(status=TrialStatus.COMPLETE))
+    again = source.next_trial()
+    assert isinstance(again, TrialSpec)
+    assert source.records[again.number].repeat_of == first.number
+
+
+class Curves(dict[tuple[str, int], list[RungReport]]):
+    """A training for every configuration and seed, as good as its digest says."""
+
+    def __missing__(self, key: tuple[str, int]) -> list[RungReport]:
+        best = int(key[0][:4], 16) / 2**17 + 0.01 * key[1]
+        self[key] = [report(rung, best * share) for rung, share in enumerate((0.8, 1.0))]
+        return self[key]
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_repeats_with_several_workers(workers: int, tmp_path: Path) -> None:
+    source = study(tmp_path, max_trials=7, repeats=Repeats(seeds=3))
+    SimulatedRunner(Curves(), workers).run(source)
+    assert len(searched(source)) == 7
+    assert all(r.result is not None for r in source.records)
+    begun = Counter(r.spec.configuration.digest for r in source.records)
+    front = pareto_front(source.records, OBJECTIVES)
+    assert {begun[r.spec.configuration.digest] for r in front} == {3}
+    assert source.next_trial() is NoTrial.FINISHED
+
+
+def test_a_part_of_the_time_is_kept_for_repeats(tmp_path: Path) -> None:
+    clock = Clock()
+    source = study(
+        tmp_path, max_trials=100, max_seconds=100, clock=clock, repeats=Repeats(seeds=2, most=2)
+    )
+    kinds = []
+    for spec in work(source):
+        clock.time += 8
+        kinds.append(source.records[spec.number].repeat_of is None)
+    n_before = math.ceil(100 * SEARCH_SHARE / 8)
+    # When there is nothing more to repeat, the search goes on to the end of its time.
+    assert kinds == [True] * n_before + [False] * 2 + [True]
 
 
 def test_time_runs_out(tmp_path: Path) -> None:

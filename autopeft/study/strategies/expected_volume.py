@@ -1,0 +1,62 @@
+"""Expected gain of hypervolume where all objectives but one are known: a sum, nothing is sampled.
+
+Over each place of the known objectives the front has a height; a point gains what it is expected
+to rise above the heights of all places that it reaches. Heights change from step to step only, so
+that the integral is a sum over the steps of expected improvements, each times its width.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+Matrix = NDArray[np.float64]
+
+
+class ExpectedVolume:
+    """Expected gain over a front whose heights are taken to be their means."""
+
+    def __init__(self, heights: Matrix, known: Matrix, reference: Sequence[float]) -> None:
+        """Take the points that have been measured; larger is better everywhere.
+
+        Args:
+            heights: Means of the unknown objective there, shape (n,).
+            known: The known objectives there, shape (n, c).
+            reference: Where hypervolume is measured from: the unknown objective, the known ones.
+        """
+        floor, *corner = reference
+        self._edges = [
+            np.append(np.unique(np.maximum(column, low)), np.inf)
+            for column, low in zip(known.T, corner, strict=True)
+        ]
+        # What is best of the points that reach a step; steps begin at the reference.
+        self._edges = [
+            edges if edges[0] == low else np.insert(edges, 0, low)
+            for edges, low in zip(self._edges, corner, strict=True)
+        ]
+        tops = itertools.product(*(edges[1:] for edges in self._edges))
+        self._heights = np.array(
+            [max(heights[(known >= top).all(axis=1)], default=floor) for top in tops]
+        )
+        self._heights = np.maximum(self._heights, floor)
+
+    def of(self, mean: Matrix, deviation: Matrix, known: Matrix) -> Matrix:
+        """Return the expected gain of points, shape (n,).
+
+        Args:
+            mean: Of the unknown objective, shape (n,).
+            deviation: Its standard deviation, shape (n,).
+            known: The known objectives, shape (n, c).
+        """
+        widths = np.ones((len(mean), 1))
+        for edges, column in zip(self._edges, known.T, strict=True):
+            along = np.clip(np.minimum(edges[1:], column[:, None]) - edges[:-1], 0.0, None)
+            widths = (widths[:, :, None] * along[:, None, :]).reshape(len(mean), -1)
+        spread = np.maximum(deviation, 1e-12)[:, None]
+        above = (mean[:, None] - self._heights) / spread
+        density = np.exp(-0.5 * above**2) / np.sqrt(2 * np.pi)
+        improvement = spread * (density + above * ndtr(above))
+        result: Matrix = (widths * improvement).sum(axis=1)
+        return result

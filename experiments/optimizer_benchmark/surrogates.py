@@ -1,0 +1,108 @@
+"""Which surrogate, on which features, predicts trainings that it has not seen?
+
+    python experiments/optimizer_benchmark/surrogates.py --task sst2 --splits 10
+
+For each number of trainings to learn from and each split: the root of the mean squared error of the
+accuracy on 80 others, the rank correlation, the negative log likelihood (with the binomial error of
+the measurement added to the variance), and the processor seconds of the fit.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from contestants import Rows
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from table import read_table
+
+from autopeft.study.strategies.gain import fitted
+from autopeft.study.strategy import Surrogate
+from autopeft.tasks.metrics import METRICS
+
+HERE = Path(__file__).parent
+HELD_OUT = 80
+SIZES = (20, 40, 100)
+#: What is fitted to what.
+CASES: tuple[tuple[str, Surrogate], ...] = (
+    ("features", "matern"),
+    ("features", "saas"),
+    ("without parameters", "matern"),
+    ("one-hot", "matern"),
+    ("one-hot", "saas"),
+    ("one-hot and parameters", "matern"),
+)
+
+
+def inputs(rows: Rows) -> dict[str, NDArray[np.float64]]:
+    """Return the rows of the table as each case sees them."""
+    params = rows.features[:, -1:]
+    return {
+        "features": rows.features,
+        "without parameters": rows.features[:, :-1],
+        "one-hot": rows.one_hot,
+        "one-hot and parameters": np.concatenate([rows.one_hot, params], axis=1),
+    }
+
+
+def scores(
+    x: NDArray[np.float64], rows: Rows, split: NDArray[np.int64], surrogate: Surrogate, n: int
+) -> list[float]:
+    """Fit the first rows of a split and return how the last are predicted."""
+    learned, others = split[:n], split[-HELD_OUT:]
+    started = time.process_time()
+    model = fitted(x[learned], rows.quality[learned][:, None], surrogate, 0)
+    seconds = time.process_time() - started
+    with torch.no_grad():
+        posterior: Any = model.posterior(torch.from_numpy(x[others]))
+    ensemble = hasattr(posterior, "mixture_mean")
+    mean = posterior.mixture_mean if ensemble else posterior.mean
+    variance = posterior.mixture_variance if ensemble else posterior.variance
+    predicted = mean.squeeze(-1).numpy()
+    measured = rows.quality[others]
+    binomial = np.array([METRICS["accuracy"].error(q, 600) for q in measured])
+    deviation = np.sqrt(variance.squeeze(-1).numpy() + binomial**2)
+    error = measured - predicted
+    surprise = 0.5 * (error / deviation) ** 2 + np.log(deviation)
+    rank = float(spearmanr(predicted, measured)[0])
+    return [float(np.sqrt((error**2).mean())), rank, float(surprise.mean()), seconds]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default="sst2")
+    parser.add_argument("--table", type=Path, help="default: TASK.jsonl beside this file")
+    parser.add_argument("--splits", type=int, default=10)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = Rows(read_table(options.table or HERE / f"{options.task}.jsonl", options.task))
+    print(f"{len(rows)} trainings; standard deviation of the accuracy {rows.quality.std():.4f}\n")
+    print("| trainings | input | surrogate | error | rank correlation | surprise | seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for n in SIZES:
+        for name, surrogate in CASES:
+            found = np.array(
+                [
+                    scores(
+                        inputs(rows)[name],
+                        rows,
+                        np.random.default_rng(split).permutation(len(rows)),
+                        surrogate,
+                        n,
+                    )
+                    for split in range(options.splits)
+                ]
+            )
+            mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / len(found) ** 0.5
+            print(
+                f"| {n} | {name} | {surrogate} | {mean[0]:.4f} ± {error[0]:.4f} | "
+                f"{mean[1]:.3f} ± {error[1]:.3f} | {mean[2]:.2f} | {mean[3]:.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
