@@ -24,7 +24,7 @@ def run(strategy: str, seed: int, data: Path, trials: int, rows: int) -> dict[st
     """Run one search in this process and return what it found."""
     os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = "false"
     import autopeft
-    from autopeft.study.study import front_hypervolume
+    from autopeft.study.front import front_hypervolume
 
     with tempfile.TemporaryDirectory() as folder:
         result = autopeft.search(

@@ -9,7 +9,7 @@ from autopeft.api.data_notes import cut_notes
 from autopeft.api.problem import Problem
 from autopeft.space.configuration import Value
 from autopeft.space.wording import layer_text, setting_text, target_text
-from autopeft.study.fidelity import ETA
+from autopeft.study.rungs import FIDELITIES, full_trainings
 from autopeft.study.strategies.drawing import sobol_points
 from autopeft.study.strategies.start import lora_ladder
 
@@ -26,8 +26,6 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
     space, request, plan = problem.space, problem.request, problem.plan()
     rungs = plan.rungs
     repeats = plan.repeats.bound(request.trials)
-    kept = 1 / ETA if len(rungs) > 1 else 1.0
-    least = request.trials * (rungs[0] + (1 - rungs[0]) * kept)
     steps = -(-len(problem.data.train) // problem.batch_size) * problem.epochs
     return {
         "task": problem.data.task.name,
@@ -54,11 +52,17 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         "repeats": {"seeds": plan.repeats.seeds, "most": repeats},
         "rungs": list(rungs),
         "steps_of_a_full_training": round(steps),
-        "full_training_equivalents": {
-            "least": round(least, 2),
-            "most": float(request.trials + repeats),
+        "fidelity": request.fidelity,
+        "full_training_equivalents": _cost(request.fidelity, request.trials, repeats),
+        "full_training_equivalents_by_fidelity": {
+            name: _cost(name, request.trials, repeats) for name in FIDELITIES
         },
     }
+
+
+def _cost(fidelity: str, n_trials: int, repeats: int) -> dict[str, float]:
+    least, most = full_trainings(fidelity, n_trials)
+    return {"least": round(least, 2), "most": round(most + repeats, 2)}
 
 
 def _cut(problem: Problem) -> list[str]:

@@ -23,9 +23,9 @@ from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Configuration, Value
 from autopeft.space.point import point_space
 from autopeft.space.schema import ModelShape, find_space, read_space
-from autopeft.study.fidelity import rung_shares
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
 from autopeft.study.repeats import Repeats
+from autopeft.study.rungs import rung_shares
 from autopeft.study.study import StudyPlan
 from autopeft.tasks.data import TaskData, load_data, own_task
 from autopeft.tasks.metrics import METRICS
@@ -104,6 +104,7 @@ class Problem:
             seed=self.request.seed,
             until_converged=self.request.until_converged,
             repeats=Repeats.asked(self.request.repeats, self.request.trials),
+            fidelity=self.request.fidelity,
         )
 
     def reference_point(self) -> ReferencePoint:

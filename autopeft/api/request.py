@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from autopeft.errors import RequestError
 from autopeft.study.convergence import MOST_TRIALS
+from autopeft.study.rungs import Fidelity
 from autopeft.study.strategy import Surrogate
 
 #: What a resumed search may change: how long and where, never what is searched.
@@ -47,7 +48,9 @@ class SearchRequest(BaseModel):
         objectives: `quality` and at least one of `params` and `memory`.
         strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`, `gp`.
         surrogate: The model of quality in a Bayesian search: `matern`, `saas` or `saas-nuts`.
-        fidelity: `asha` (early stopping) or `none`.
+        fidelity: Which trials are trained to the end: `asha` stops weak ones early, `hyperband`
+            sooner and with some trials that it spares, `shortlist` trains all a little and only the
+            best to the end, `none` trains all to the end.
         trials: Configurations to try in all; repeats come on top.
         time: Time after which no trial is started, such as `30m` or `1h30m`; with repeats, no new
             configuration in its last fifth before these are done.
@@ -92,7 +95,7 @@ class SearchRequest(BaseModel):
     objectives: str = "quality,params"
     strategy: Literal["bayesian", "random", "tpe", "nsga2", "gp"] = "bayesian"
     surrogate: Surrogate = "matern"
-    fidelity: Literal["asha", "none"] = "asha"
+    fidelity: Fidelity = "asha"
     trials: Annotated[int, Field(ge=1)] = 16
     time: str | None = None
     until_converged: bool = False

@@ -9,6 +9,7 @@ from autopeft.export.facts import ExportFacts, Writing
 from autopeft.export.folder import export_trial
 from autopeft.models.registry import ModelReference
 from autopeft.report.markdown import front_table, noise_text
+from autopeft.report.stopping import rung_facts
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.uncertainty import Estimate
@@ -150,6 +151,7 @@ class SearchResult:
             "budget": {"text": summary.budget_text, "limit": summary.budget_limit},
             "objectives": [o.name for o in summary.objectives],
             "hypervolume": summary.hypervolume,
+            "rungs": [evidence.to_dict() for evidence in rung_facts(summary)],
             "front": [record.number for record in self.front],
             **{name: _number(record) for name, record in summary.picks.items()},
             "estimates": [_estimate(e) for e in summary.estimates.values()],

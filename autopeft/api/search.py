@@ -23,6 +23,7 @@ from autopeft.trials.engine import Workload
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.ports import Runner, SystemClock
 from autopeft.trials.store import TrialStore
+from autopeft.trials.trial import TrialRecord, TrialStatus
 
 STUDIES = Path("studies")
 
@@ -109,6 +110,24 @@ class _Search:
     tracker: MlflowTracker
 
 
+class _Checkpoints:
+    """Removes checkpoints that nobody needs any more: a paused trial may end without a worker."""
+
+    def __init__(self, folder: StudyFolder) -> None:
+        self._folder = folder
+
+    def started(self, _: TrialRecord) -> None:
+        """Keep all."""
+
+    def reported(self, _: TrialRecord) -> None:
+        """Keep all."""
+
+    def finished(self, record: TrialRecord) -> None:
+        """Remove the checkpoint of a trial that has ended."""
+        if record.result is not None and record.status is not TrialStatus.PAUSED:
+            self._folder.drop_checkpoint(record.number)
+
+
 def _workload(problem: Problem) -> tuple[Problem, Workload]:
     """Return the workload, and the problem with what its lengths tell the user."""
     request = problem.request
@@ -142,13 +161,16 @@ def _prepare(
     )
     tracker = build_tracker(problem, folder, recorded)
     tracker.catch_up(store.records)
+    checkpoints = _Checkpoints(folder)
+    for record in store.records:
+        checkpoints.finished(record)
     study = Study(
         problem.plan(),
         PointCosts(configuration=problem.configuration, cost=problem.cost),
         strategy,
         store,
         SystemClock(),
-        [tracker, *observers(problem, folder)],
+        [tracker, checkpoints, *observers(problem, folder)],
     )
     return _Search(study=study, runner=runner, tracker=tracker)
 

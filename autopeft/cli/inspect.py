@@ -101,8 +101,18 @@ def _print_space(facts: dict[str, Any]) -> None:
     console().print("\n".join(lines), highlight=False)
 
 
+def _trainings(cost: dict[str, float]) -> str:
+    least, most = (f"{cost[end]:g}" for end in ("least", "most"))
+    return least if least == most else f"{least} to {most}"
+
+
 def _print_facts(plan: dict[str, Any]) -> None:
     out, space, cost = console(), plan["space"], plan["full_training_equivalents"]
+    others = ", ".join(
+        f"{name} {_trainings(other)}"
+        for name, other in plan["full_training_equivalents_by_fidelity"].items()
+        if name != plan["fidelity"]
+    )
     lines = [
         f"Task    {plan['task']}, {plan['train_rows']:,} rows to train, {plan['eval_rows']:,} to "
         f"evaluate, quality is {plan['metric']}",
@@ -113,7 +123,9 @@ def _print_facts(plan: dict[str, Any]) -> None:
         f"configurations, {100 * space['share_that_fits']:.0f} % fit as they are, the others are "
         "scaled down",
         f"Search  {plan['trials']} trials of {plan['steps_of_a_full_training']:,} steps at most"
-        f"{_repeats(plan['repeats'])} = {cost['least']:g} to {cost['most']:g} full trainings",
+        f"{_repeats(plan['repeats'])} = {_trainings(cost)} full trainings with --fidelity "
+        f"{plan['fidelity']}",
+        f"        ({others})",
     ]
     lines += [f"Left out {method}: {reason}" for method, reason in space["refused"].items()]
     out.print("\n".join(lines), highlight=False)

@@ -143,7 +143,8 @@ _OPTIONS: dict[str, Any] = {
     "fidelity": Annotated[
         str | None,
         typer.Option(
-            help="asha stops weak trials early, none trains all to the end. Default: asha.",
+            help="asha stops weak trials early; hyperband sooner, but spares some; shortlist "
+            "trains all a little and only the best to the end; none trains all. Default: asha.",
             rich_help_panel=_HOW,
         ),
     ],

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from autopeft.cli.output import console
 from autopeft.space.wording import layer_text, target_text
+from autopeft.study.front import front_hypervolume, pareto_front
 from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.repeats import n_repeats
-from autopeft.study.study import front_hypervolume, pareto_front
 from autopeft.study.uncertainty import measured_configurations
 from autopeft.trials.trial import TrialRecord
 

@@ -11,6 +11,7 @@ from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES, resume_search, run_search
 from autopeft.cli.output import as_table, console, head_text, print_json, print_notes
 from autopeft.cli.progress import ProgressView
+from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
 from autopeft.study.repeats import n_repeats
 from autopeft.study.study import StudyObserver
@@ -144,6 +145,8 @@ def _show(result: SearchResult, *, json_output: bool) -> None:
         f"{summary.hypervolume:.4f}",
         highlight=False,
     )
+    for line in rung_lines(summary):
+        out.print(line, highlight=False)
     folder = _shown(result.folder)
     out.print(f"\nLook:   open {folder}/report/pareto.html, or autopeft ui", highlight=False)
     if rows:

@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
+from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
 from autopeft.report.theme import mark, theme
 from autopeft.space.wording import layer_text, setting_text, target_text
@@ -61,7 +62,10 @@ def pareto_figure(summary: Summary) -> go.Figure:
         showarrow=False,
     )
     figure.update_layout(
-        title=_title(summary),
+        title={
+            "text": _title(summary),
+            "subtitle": {"text": "<br>".join(rung_lines(summary))},
+        },
         template="plotly_white",
         xaxis={"type": "log", "title": "adapter parameters (log scale)", "dtick": "D2"},
         yaxis={"title": f"validation {summary.metric}"},
@@ -79,7 +83,7 @@ def pareto_picture(summary: Summary) -> Figure:
     for method, records in _by_method(summary.records).items():
         look = mark(method)
         complete = [r for r in records if counts_for_front(r)]
-        stopped = [r for r in records if r.status is TrialStatus.STOPPED]
+        stopped = [r for r in records if r.status in {TrialStatus.STOPPED, TrialStatus.PAUSED}]
         common: dict[str, Any] = {"color": look.color, "marker": look.marker, "s": 46}
         axes.scatter(*_coordinates(complete), label=method, **common)
         faint = theme()["stopped_opacity"]

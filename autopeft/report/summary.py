@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from autopeft.space.wording import layer_text, setting_text, target_text
+from autopeft.study.front import front_hypervolume, pareto_front
 from autopeft.study.objective import Objective, ReferencePoint, counts_for_front
 from autopeft.study.pareto import knee
-from autopeft.study.study import front_hypervolume, pareto_front
 from autopeft.study.uncertainty import Estimate, estimates
 from autopeft.tasks.metrics import METRICS
 from autopeft.trials.trial import TrialRecord

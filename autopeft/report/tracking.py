@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from autopeft.report.markdown import front_table, noise_text
+from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
 from autopeft.report.theme import dashboard_file
 from autopeft.space.wording import flat_params, layer_text, setting_text, target_text
@@ -292,5 +293,6 @@ def _note(summary: Summary, facts: Mapping[str, str]) -> str:
         front=front_table(summary),
         statuses=summary.statuses(),
         hypervolume=f"{summary.hypervolume:.4f}",
+        stopping=" ".join(rung_lines(summary)) or "none",
         **facts,
     )

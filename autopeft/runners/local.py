@@ -38,7 +38,7 @@ class LocalRunner:
 
 
 def run_trial(engine: Engine, spec: TrialSpec, folder: Path, source: TrialSource) -> None:
-    """Run one trial to its end, telling the source of every rung."""
+    """Run one trial until it ends or pauses, telling the source of every rung."""
     execution = TrialExecution(engine, spec, folder)
     try:
         while True:
@@ -49,6 +49,9 @@ def run_trial(engine: Engine, spec: TrialSpec, folder: Path, source: TrialSource
             if outcome.last:
                 outcome = execution.finish()
                 break
+            if decision is Decision.PAUSE:
+                execution.leave()
+                return
             if decision is Decision.STOP:
                 execution.close()
                 outcome = TrialResult(status=TrialStatus.STOPPED, seconds=outcome.seconds)

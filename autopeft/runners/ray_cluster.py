@@ -150,7 +150,8 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up another trial in the same process."""
-        self._execution.close()
+        # A trial that pauses needs its checkpoint; that of a stopped one goes with its end.
+        self._execution.leave()
         self._execution = self._begin(new_config)
         return True
 
@@ -178,6 +179,7 @@ class _Bridge:
 
     def __init__(self, source: TrialSource) -> None:
         self._source = source
+        self._paused: set[int] = set()
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -208,10 +210,20 @@ class _Bridge:
         if self.error is not None:
             return Decision.STOP
         try:
-            return self._source.report(number, report)
+            decision = self._source.report(number, report)
         except Exception as error:  # noqa: BLE001 - raised again when Tune has stopped
             self.error = error
             return Decision.STOP
+        if decision is Decision.PAUSE:
+            self._paused.add(number)
+        return decision
+
+    def pauses(self, number: int) -> bool:
+        """Tell once whether Tune's trial ended because the study's trial pauses."""
+        if number not in self._paused:
+            return False
+        self._paused.remove(number)
+        return True
 
     def finish(self, number: int, result: TrialResult) -> None:
         if self.error is not None:
@@ -263,11 +275,13 @@ class _StudyScheduler(FIFOScheduler):
         report = RungReport.from_dict(json.loads(result["report"]))
         decision = self._bridge.report(trial.config["spec"]["number"], report)
         stop, go_on = TrialScheduler.STOP, TrialScheduler.CONTINUE
-        return stop if decision is Decision.STOP else go_on
+        return go_on if decision is Decision.CONTINUE else stop
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
         """Record the end of a trial; Tune calls this for a stopped one too."""
         number = trial.config["spec"]["number"]
+        if self._bridge.pauses(number):
+            return
         if "result" not in result:
             seconds = RungReport.from_dict(json.loads(result["report"])).seconds
             self._bridge.finish(number, TrialResult(status=TrialStatus.STOPPED, seconds=seconds))

@@ -43,6 +43,8 @@ class SimulatedRunner:
         """
         self._curves = curves
         self._workers = workers
+        #: How many reports a paused trial has made.
+        self._made: dict[int, int] = {}
         self.clock = SimulatedClock()
 
     def run(self, source: TrialSource) -> None:
@@ -61,7 +63,10 @@ class SimulatedRunner:
                 if isinstance(spec, NoTrial):
                     return
                 reports = recorded(self._curves, spec)
-                first = self.clock.seconds + reports[0].seconds
+                made = self._made.get(spec.number, 0)
+                trained = reports[made - 1].seconds if made else 0.0
+                reports = reports[made:]
+                first = self.clock.seconds + reports[0].seconds - trained
                 heapq.heappush(events, (first, next(order), spec, reports))
 
         fill()
@@ -71,6 +76,10 @@ class SimulatedRunner:
             if rest and decision is Decision.CONTINUE:
                 due = self.clock.seconds + rest[0].seconds - report.seconds
                 heapq.heappush(events, (due, next(order), spec, rest))
+                continue
+            if decision is Decision.PAUSE:
+                self._made[spec.number] = report.rung + 1
+                fill()
                 continue
             status = TrialStatus.COMPLETE if report.last else TrialStatus.STOPPED
             source.finish(spec.number, TrialResult(status=status, seconds=report.seconds))

@@ -36,11 +36,13 @@ def ranks(points: Points) -> NDArray[np.int64]:
     Rank k is the front of what is left without the ranks below (Deb et al. 2002, NSGA-II).
     """
     result = np.full(len(points), -1, dtype=np.int64)
-    rank, left = 0, np.arange(len(points))
-    while len(left):
-        chosen = [i for i in left if not any(dominates(points[j], points[i]) for j in left)]
+    first, second = points[:, None, :], points[None, :, :]
+    dominated = (first <= second).all(axis=2) & (first < second).any(axis=2)
+    rank, left = 0, np.ones(len(points), dtype=bool)
+    while left.any():
+        chosen = left & ~(dominated & left[:, None]).any(axis=0)
         result[chosen] = rank
-        left = np.setdiff1d(left, chosen)
+        left &= ~chosen
         rank += 1
     return result
 

@@ -1,24 +1,23 @@
 """`Study`: the loop. It hands out trials, records what they measure and decides who goes on."""
 
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
-
-import numpy as np
 
 from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
 from autopeft.space.configuration import Configuration, Value
 from autopeft.study.convergence import has_converged
 from autopeft.study.fidelity import SuccessiveHalving
+from autopeft.study.front import pareto_front
 from autopeft.study.objective import Objective, ReferencePoint
-from autopeft.study.pareto import front, hypervolume
-from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats, n_repeats
+from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats
+from autopeft.study.rungs import Fidelity, full_trainings
+from autopeft.study.shortlist import Shortlist
+from autopeft.study.standing import Comparison
 from autopeft.study.strategy import Candidate, Strategy
-from autopeft.study.uncertainty import measured_configurations
 from autopeft.tasks.metrics import METRICS
 from autopeft.trials.ports import Clock, Decision, NoTrial
 from autopeft.trials.store import TrialStore
@@ -47,7 +46,7 @@ class StudyObserver(Protocol):
         """A trial measured something at a rung."""
 
     def finished(self, record: TrialRecord, /) -> None:
-        """A trial ended."""
+        """A trial ended, or pauses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +59,13 @@ class StudyPlan:
         quality_metric: Name of the metric that is maximised.
         eval_rows: Number of rows that it is measured on.
         max_trials: Configurations to try in all; repeats come on top.
-        max_seconds: Time after which no trial is started, `None` for no limit.
+        max_seconds: Time after which no trial is started, `None` for no limit; where trials pause,
+            what it takes to finish the short list is set aside.
         rungs: Shares of a full training after which trials report.
         epochs: Passes over the training data of a full training.
         seed: The study's seed. All trials but repeats train with it: with common random numbers
             two configurations differ by what they are, not by their luck.
+        fidelity: Who goes on from a rung; one of `FIDELITIES`.
         until_converged: Whether no new configuration is tried once `has_converged` says so.
         repeats: What is trained again with further seeds at the end.
     """
@@ -78,6 +79,7 @@ class StudyPlan:
     rungs: tuple[float, ...]
     epochs: float
     seed: int
+    fidelity: Fidelity = "asha"
     until_converged: bool = False
     repeats: Repeats = NO_REPEATS
 
@@ -111,12 +113,16 @@ class Study:
         self._observers = observers
         metric = METRICS[plan.quality_metric]
         self._error = lambda score: metric.error(score, plan.eval_rows)
+        comparison = Comparison(objectives=plan.objectives, reference=plan.reference)
+        pauses = plan.fidelity == "shortlist"
+        self._shortlist = Shortlist(comparison=comparison) if pauses else None
         self._halving = SuccessiveHalving(
-            objectives=plan.objectives, reference=plan.reference, error=self._error
+            comparison=comparison, brackets=plan.fidelity == "hyperband"
         )
         self._interrupted = deque(r for r in store.records if r.result is None)
         self._exhausted = False
         self._begun = clock.now()
+        self._started_here = 0
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -125,29 +131,55 @@ class Study:
 
     def next_trial(self) -> TrialSpec | NoTrial:
         """Return the next trial, recorded as running, or why there is none."""
-        if self._out_of_time():
-            return NoTrial.FINISHED
-        if self._interrupted:
+        if self._interrupted and (self._shortlist or not self._out_of_time()):
             record = self._interrupted.popleft()
             self._tell("started", record)
             return record.spec
+        if self._out_of_time() and self._shortlist is None:
+            return NoTrial.FINISHED
         return self._begin_next() or self._nothing_to_begin()
 
     def _begin_next(self) -> TrialSpec | None:
-        """Begin a new configuration, or a repeat when the search or its share of time is over."""
-        share = SEARCH_SHARE if self.plan.repeats.seeds > 1 else 1.0
-        if self._out_of_time(share):
+        """Begin a new configuration, or let a paused one go on, or repeat one.
+
+        When the search's share of the time is over, repeats come first.
+        """
+        if self._shortlist is not None:
+            return self._begin_configuration() or self._let_go_on() or self._begin_repeat()
+        if self._out_of_time(self._search_share):
             return self._begin_repeat() or self._begin_configuration()
         return self._begin_configuration() or self._begin_repeat()
 
+    @property
+    def _search_share(self) -> float:
+        return SEARCH_SHARE if self.plan.repeats.seeds > 1 else 1.0
+
     def _nothing_to_begin(self) -> NoTrial:
-        # What still runs may join the front, and is then to be repeated.
-        running = self.plan.repeats.seeds > 1 and any(r.result is None for r in self.records)
+        # What still runs may join the front, and is then to be repeated, or the short list.
+        awaited = self._shortlist is not None or self.plan.repeats.seeds > 1
+        running = awaited and any(r.result is None for r in self.records)
         return NoTrial.WAIT if running else NoTrial.FINISHED
 
+    def _let_go_on(self) -> TrialSpec | None:
+        """Let the next trial of the short list go on, once all that are to be started pause."""
+        assert self._shortlist is not None
+        choice = self._shortlist.choose(self._searched())
+        for number in choice.drop:
+            seconds = self.records[number].seconds
+            self.finish(number, TrialResult(status=TrialStatus.STOPPED, seconds=seconds))
+        if not choice.go_on:
+            return None
+        record = self._store.go_on(choice.go_on[0])
+        self._tell("started", record)
+        return record.spec
+
+    def _searched(self) -> list[TrialRecord]:
+        return [r for r in self.records if r.repeat_of is None]
+
     def _begin_configuration(self) -> TrialSpec | None:
-        tried = len(self.records) - n_repeats(self.records)
-        if self._exhausted or tried >= self.plan.max_trials or self._has_converged():
+        tried = len(self._searched())
+        enough = tried >= self.plan.max_trials or self._has_converged()
+        if self._exhausted or enough or self._has_to_finish():
             return None
         candidate = self._strategy.ask(self.records, tried)
         if candidate is None:
@@ -168,6 +200,9 @@ class Study:
         return self.plan.until_converged and has_converged(self.records)
 
     def _begin_repeat(self) -> TrialSpec | None:
+        searching = self._shortlist and any(r.result is None for r in self._searched())
+        if searching or self._out_of_time():
+            return None
         records, objectives = self.records, self.plan.objectives
         front = pareto_front(records, objectives)
         repeat = self.plan.repeats.next(records, objectives, self._error, front)
@@ -182,20 +217,25 @@ class Study:
 
     def _begin(self, spec: TrialSpec, candidate: Candidate, cost: Cost) -> TrialSpec:
         metric = self.plan.quality_metric
-        self._store.add(spec, candidate.assignment, cost, metric, candidate.notes)
+        first = candidate.notes.get("origin") != REPEAT
+        pause = 0 if self._shortlist and first else None
+        self._store.add(spec, candidate.assignment, cost, metric, candidate.notes, pause)
+        self._started_here += first
         self._tell("started", self.records[spec.number])
         return spec
 
     def report(self, number: int, report: RungReport) -> Decision:
         """Record what a trial measured, then decide whether it goes on."""
+        again = len(self.records[number].reports) > report.rung
         record = self._store.record_rung(number, report)
-        self._tell("reported", record)
-        if report.last or record.repeat_of is not None:
+        if not again:  # a trial that was interrupted says again what it said last
+            self._tell("reported", record)
+        if record.status is TrialStatus.PAUSED:
+            self._tell("finished", record)
+            return Decision.PAUSE
+        if report.last or record.repeat_of is not None or self._shortlist is not None:
             return Decision.CONTINUE
-        searched = [r for r in self.records if r.repeat_of is None]
-        if self._halving.decide(searched, number, report.rung) is Decision.STOP:
-            return Decision.STOP
-        return Decision.CONTINUE
+        return self._halving.decide(self._searched(), number, report.rung)
 
     def finish(self, number: int, result: TrialResult) -> None:
         """Record how a trial ended.
@@ -224,33 +264,26 @@ class Study:
         limit = self.plan.max_seconds
         return limit is not None and self._clock.now() - self._begun >= share * limit
 
+    def _has_to_finish(self) -> bool:
+        """Tell whether what is left of the search's time goes to the short list."""
+        limit = self.plan.max_seconds
+        if self._shortlist is None or limit is None:
+            return False
+        elapsed = self._clock.now() - self._begun
+        return elapsed + self._reserve(elapsed) >= self._search_share * limit
+
+    def _reserve(self, elapsed: float) -> float:
+        """Return the seconds that finishing the short list of one more trial will take.
+
+        As long a full training as those parts of one that were trained so far.
+        """
+        if not self._started_here:
+            return 0.0
+        share = self.plan.rungs[0]
+        n_trials = len(self._searched()) + 1
+        whole = full_trainings(self.plan.fidelity, n_trials)[0]
+        return elapsed / (share * self._started_here) * (whole - share * (n_trials - 1))
+
     def _tell(self, event: str, record: TrialRecord) -> None:
         for observer in self._observers:
             getattr(observer, event)(record)
-
-
-def pareto_front(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective]
-) -> list[TrialRecord]:
-    """Return the configurations that no other dominates, cheapest first.
-
-    A configuration is compared by its mean quality over its complete trials, and returned as the
-    first of them.
-    """
-    found = measured_configurations(records)
-    if not found:
-        return []
-    values = np.array([m.compared(objectives) for m in found])
-    chosen = [found[i].record for i in front(values)]
-    return sorted(chosen, key=lambda r: (r.cost.adapter_params, r.number))
-
-
-def front_hypervolume(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective], reference: ReferencePoint
-) -> float:
-    """Return the hypervolume of the configurations' means, as a share of the largest possible."""
-    found = measured_configurations(records)
-    if not found:
-        return 0.0
-    points = np.stack([reference.scaled(m.compared(objectives)) for m in found])
-    return hypervolume(points, reference.position) / math.prod(reference.position)

@@ -20,7 +20,8 @@ class TrialExecution:
     """Runs one trial rung by rung; whatever goes wrong in it becomes a failed result.
 
     A checkpoint is written after every rung but the last, and a trial that finds one goes on
-    from it: so a trial survives the loss of its worker, or of the whole search.
+    from it: so a trial survives the loss of its worker, or of the whole search. It first reports
+    the checkpoint's rung again, because nobody may have heard of it.
     """
 
     def __init__(self, engine: Engine, spec: TrialSpec, folder: Path) -> None:
@@ -45,6 +46,9 @@ class TrialExecution:
         try:
             if self._run is None:
                 self._run = self._start()
+                if self._run.reported:
+                    self._seconds = self._run.reported.seconds
+                    return self._run.reported
             report = self._run.advance()
             self._seconds = report.seconds
             if not report.last:

@@ -1,5 +1,6 @@
 """`StudyFolder`: where everything of a study lies, who writes to it, and what it was asked."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -63,6 +64,13 @@ class StudyFolder:
     def trial(self, number: int) -> Path:
         """Return the folder of a trial."""
         return self.path / "trials" / f"{number:04d}"
+
+    def drop_checkpoint(self, number: int) -> None:
+        """Remove the checkpoint of a trial that has ended, and its folder if that was all."""
+        folder = self.trial(number)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
     def adapter(self, number: int) -> Path:
         """Return the folder of a complete trial's adapter."""

@@ -12,6 +12,8 @@ class Decision(Enum):
 
     CONTINUE = auto()
     STOP = auto()
+    #: The trial may go on later, from its checkpoint; it has been recorded as paused.
+    PAUSE = auto()
 
 
 class NoTrial(Enum):

@@ -62,10 +62,12 @@ class TrialStore:
             )
         self._ids: dict[int, int] = {}
         self._records: dict[int, TrialRecord] = {}
+        self._pauses: dict[int, int | None] = {}
         for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
             record = _record(frozen)
             self._records[record.number] = record
             self._ids[record.number] = frozen._trial_id  # noqa: SLF001 - the storage's key
+            self._pauses[record.number] = frozen.user_attrs.get("pause")
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -79,8 +81,19 @@ class TrialStore:
         cost: Cost,
         quality_metric: str,
         notes: Mapping[str, Any],
+        pause: int | None = None,
     ) -> None:
-        """Record a trial as running."""
+        """Record a trial as running.
+
+        Args:
+            spec: What is asked.
+            assignment: The point of the search space.
+            cost: What it costs.
+            quality_metric: Name of the metric that is maximised.
+            notes: What the strategy wants to find again.
+            pause: Index of the rung at which the trial pauses; `None` if at none. That a trial
+                pauses follows from this and from its reports, so no crash comes in between.
+        """
         distributions = distributions_of(self._space, assignment)
         template = FrozenTrial(
             number=-1,  # the storage numbers trials
@@ -99,6 +112,7 @@ class TrialStore:
                 "quality_metric": quality_metric,
                 "notes": dict(notes),
                 "reports": [],
+                "pause": pause,
             },
             system_attrs={},
             intermediate_values={},
@@ -108,6 +122,7 @@ class TrialStore:
         if number != spec.number:
             raise StudyError("Another search has written to this study.")
         self._ids[number] = trial_id
+        self._pauses[number] = pause
         self._records[number] = TrialRecord(
             spec=spec,
             assignment=dict(assignment),
@@ -126,7 +141,8 @@ class TrialStore:
         self._storage.set_trial_user_attr(trial_id, "reports", [r.to_dict() for r in reports])
         quality = report.metrics[old.quality_metric]
         self._storage.set_trial_intermediate_value(trial_id, report.step, float(quality))
-        return self._replace(old, reports=reports)
+        result = _paused(reports, self._pauses[number])
+        return self._replace(old, reports=reports, result=result)
 
     def finish(
         self, number: int, result: TrialResult, values: Sequence[float] | None
@@ -144,6 +160,14 @@ class TrialStore:
         complete = state == TrialState.COMPLETE
         self._storage.set_trial_state_values(trial_id, state, values if complete else None)
         return self._replace(self._records[number], result=result)
+
+    def go_on(self, number: int) -> TrialRecord:
+        """Record that a paused trial runs again, to the next rung."""
+        record = self._records[number]
+        pause = len(record.reports)
+        self._storage.set_trial_user_attr(self._ids[number], "pause", pause)
+        self._pauses[number] = pause
+        return self._replace(record, result=None)
 
     def _replace(self, old: TrialRecord, **changes: Any) -> TrialRecord:
         fields = {name: getattr(old, name) for name in TrialRecord.__dataclass_fields__}
@@ -204,6 +228,13 @@ def _now() -> Any:
     return datetime.now()  # noqa: DTZ005 - Optuna's storages hold local times without a zone
 
 
+def _paused(reports: Sequence[RungReport], pause: int | None) -> TrialResult | None:
+    """Return that a trial pauses, if it has reported the rung at which it is to."""
+    if pause is None or not reports or reports[-1].last or reports[-1].rung < pause:
+        return None
+    return TrialResult(status=TrialStatus.PAUSED, seconds=reports[-1].seconds)
+
+
 def _spec_to_dict(spec: TrialSpec) -> dict[str, Any]:
     return {
         "number": spec.number,
@@ -218,7 +249,8 @@ def _record(frozen: FrozenTrial) -> TrialRecord:
     attrs = frozen.user_attrs
     try:
         spec = attrs["spec"]
-        result = attrs.get("result")
+        reports = tuple(RungReport.from_dict(r) for r in attrs["reports"])
+        ended = attrs.get("result")
         return TrialRecord(
             spec=TrialSpec(
                 number=spec["number"],
@@ -229,8 +261,8 @@ def _record(frozen: FrozenTrial) -> TrialRecord:
             ),
             assignment=attrs["assignment"],
             cost=Cost(**attrs["cost"]),
-            reports=tuple(RungReport.from_dict(r) for r in attrs["reports"]),
-            result=TrialResult.from_dict(result) if result else None,
+            reports=reports,
+            result=TrialResult.from_dict(ended) if ended else _paused(reports, attrs.get("pause")),
             quality_metric=attrs["quality_metric"],
             notes=attrs["notes"],
         )

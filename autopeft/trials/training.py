@@ -37,6 +37,7 @@ class TrialRun:
     Attributes:
         spec: The trial.
         total_steps: Optimiser steps of a full training.
+        reported: What was measured at the last rung, also by the run that wrote the checkpoint.
     """
 
     def __init__(self, engine: Engine, spec: TrialSpec) -> None:
@@ -69,12 +70,13 @@ class TrialRun:
         self._step = 0
         self._rung = 0
         self._seconds = 0.0
+        self.reported: RungReport | None = None
 
     def advance(self) -> RungReport:
         """Train to the next rung and evaluate there.
 
         Raises:
-            DivergedError: If the loss is not finite.
+            DivergedError: If a loss or a metric is not finite.
         """
         started = time.perf_counter()
         target = max(self._step + 1, math.ceil(self.spec.rungs[self._rung] * self.total_steps))
@@ -91,7 +93,11 @@ class TrialRun:
             seconds=self._seconds,
             last=self._step == self.total_steps,
         )
+        for name, value in {**metrics, "loss on the validation rows": eval_loss}.items():
+            if not math.isfinite(value):
+                raise DivergedError(f"the {name} is {value} at step {self._step}")
         self._rung += 1
+        self.reported = report
         return report
 
     def evaluate(self) -> tuple[dict[str, float], float]:
@@ -134,6 +140,7 @@ class TrialRun:
             "seconds": self._seconds,
             "rng": torch.get_rng_state(),
             "arithmetic": self._arithmetic.state(),
+            "reported": self.reported.to_dict() if self.reported else None,
         }
         if self._engine.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self._engine.device)
@@ -154,6 +161,8 @@ class TrialRun:
         self._arithmetic.load_state(state.get("arithmetic", {}))
         self._step, self._rung = int(state["step"]), int(state["rung"])
         self._seconds = float(state["seconds"])
+        reported = state.get("reported")
+        self.reported = RungReport.from_dict(reported) if reported else None
         self._schedule.last_epoch = self._step
         torch.set_rng_state(state["rng"])
         if "cuda_rng" in state:

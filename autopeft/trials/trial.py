@@ -19,6 +19,7 @@ class TrialStatus(StrEnum):
     RUNNING = "running"
     COMPLETE = "complete"
     STOPPED = "stopped"
+    PAUSED = "paused"
     OOM_GPU = "oom_gpu"
     OOM_HOST = "oom_host"
     NAN = "nan"
@@ -33,7 +34,12 @@ class TrialStatus(StrEnum):
         return self not in _USABLE
 
 
-_USABLE = {TrialStatus.RUNNING, TrialStatus.COMPLETE, TrialStatus.STOPPED}
+_USABLE = {
+    TrialStatus.RUNNING,
+    TrialStatus.COMPLETE,
+    TrialStatus.STOPPED,
+    TrialStatus.PAUSED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +100,7 @@ class TrialResult:
     """How a trial ended.
 
     Attributes:
-        status: Complete, stopped early, or how it failed.
+        status: Complete, stopped early, paused at a rung, or how it failed.
         reason: For a failed trial, what happened in one sentence.
         traceback: For a crash, its text.
         seconds: Training and evaluation time.
@@ -126,7 +132,7 @@ class TrialRecord:
         assignment: The point of the search space.
         cost: What it costs.
         reports: Measurements at the rungs so far.
-        result: How it ended; `None` while it runs.
+        result: How it ended, or where it pauses; `None` while it runs.
         quality_metric: Name of the metric that is maximised.
         notes: What the strategy wants to find again.
     """

@@ -13,7 +13,7 @@ from autopeft.space.configuration import Configuration
 from autopeft.space.hyperparameter import Assignment
 from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.local_search import Point
-from autopeft.study.strategies.start import lora_ladder, method_defaults
+from autopeft.study.strategies.start import start_points
 from autopeft.trials.distributions import (
     distribution,
     distributions_of,
@@ -79,8 +79,8 @@ class OptunaSpace:
 
     def start(self, seed: int) -> Iterator[dict[str, Any]]:
         """Yield what a search begins with: well-known points, then a Sobol sequence."""
-        for point in (*lora_ladder(self.candidates), *method_defaults(self.candidates, seed)):
-            yield self._params(point)
+        for points in start_points(self.candidates, seed).values():
+            yield from map(self._params, points)
         yield from self.draw(seed)
 
     def neighbours(self, params: Point, rng: np.random.Generator) -> list[dict[str, Any]]:

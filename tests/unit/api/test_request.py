@@ -29,7 +29,7 @@ def test_texts_that_are_no_times(text: str) -> None:
         ({"surrogate": "forest"}, "--surrogate"),
         ({"epochs": -1.0}, "--epochs"),
         ({"strategy": "grid"}, "--strategy"),
-        ({"fidelity": "hyperband"}, "--fidelity"),
+        ({"fidelity": "fast"}, "--fidelity"),
         ({"workers": 0}, "--workers"),
         ({"repeats": 0}, "--repeats"),
         ({"seed": -1}, "--seed"),

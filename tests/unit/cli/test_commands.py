@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from autopeft.api.result import SearchResult
+from autopeft.study.rungs import FIDELITIES
 from tests.command import as_options, run
 
 COMMANDS = (
@@ -191,6 +192,10 @@ def test_plan_runs_nothing(
     assert list(tmp_path.iterdir()) == []
     assert plan["full_training_equivalents"]["most"] == 8
     assert plan["repeats"] == {"seeds": 1, "most": 0}
+    every = plan["full_training_equivalents_by_fidelity"]
+    assert set(every) == set(FIDELITIES)
+    assert every["none"] == {"least": 8, "most": 8}
+    assert plan["full_training_equivalents"] == every["asha"]
     assert all(e["adapter_params"] <= plan["budget"]["limit"] for e in plan["examples"])
 
 

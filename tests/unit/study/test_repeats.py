@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autopeft.study.front import pareto_front
 from autopeft.study.objective import parse_objectives
 from autopeft.study.repeats import Repeat, Repeats, n_repeats
-from autopeft.study.study import pareto_front
 from autopeft.trials.trial import TrialRecord
 from tests.contracts.test_strategies import NAMES, candidates, run, strategy
 from tests.records import record, repeat

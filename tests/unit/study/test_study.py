@@ -13,11 +13,13 @@ from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
 from autopeft.runners.simulated import SimulatedRunner
 from autopeft.study.fidelity import SuccessiveHalving
+from autopeft.study.front import front_hypervolume, pareto_front
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats, n_repeats
+from autopeft.study.rungs import Fidelity, rung_shares
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 from autopeft.study.strategy import Candidate, Strategy
-from autopeft.study.study import PointCosts, Study, StudyPlan, front_hypervolume, pareto_front
+from autopeft.study.study import PointCosts, Study, StudyPlan
 from autopeft.trials.ports import Decision, NoTrial
 from autopeft.trials.store import TrialStore, sqlite_url
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
@@ -61,6 +63,7 @@ def study(
     clock: Clock | None = None,
     seen: Seen | None = None,
     *,
+    fidelity: Fidelity = "asha",
     repeats: Repeats = NO_REPEATS,
     strategy: Strategy | None = None,
     **plan_settings: Any,
@@ -73,9 +76,10 @@ def study(
         eval_rows=10_000,
         max_trials=max_trials,
         max_seconds=max_seconds,
-        rungs=RUNGS,
+        rungs=rung_shares(fidelity),
         epochs=1.0,
         seed=0,
+        fidelity=fidelity,
         repeats=repeats,
         **plan_settings,
     )

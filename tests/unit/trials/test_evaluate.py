@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,10 @@ def test_a_lost_trial_goes_on_from_its_last_rung(engine: Engine, tmp_path: Path)
     straight.close()
 
     lost = TrialExecution(engine, spec, tmp_path / "b")
-    lost.advance()
+    said = lost.advance()
     lost.leave()
     found = TrialExecution(engine, spec, tmp_path / "b")
+    assert found.advance() == said  # nobody may have heard of it
     again = found.advance()
     found.close()
     assert isinstance(again, RungReport)
@@ -121,6 +123,27 @@ def test_divergence_is_a_result(engine: Engine, tmp_path: Path) -> None:
     outcome = TrialExecution(engine, spec, tmp_path / "t").advance()
     assert isinstance(outcome, TrialResult)
     assert outcome.status is TrialStatus.NAN
+
+
+@pytest.mark.parametrize(
+    ("measured", "reason"),
+    [
+        (({"accuracy": math.nan}, 0.5), "the accuracy is nan at step 5"),
+        (({"accuracy": 0.5}, math.inf), "the loss on the validation rows is inf at step 5"),
+    ],
+)
+def test_what_is_no_number_at_a_rung_ends_the_trial(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    measured: tuple[dict[str, float], float],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(TrialRun, "evaluate", lambda _: measured)
+    outcome = TrialExecution(engine, trial(engine), tmp_path / "t").advance()
+    assert isinstance(outcome, TrialResult)
+    assert (outcome.status, outcome.reason) == (TrialStatus.NAN, reason)
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_full_disk_does_not_end_the_search(

@@ -52,6 +52,27 @@ def test_records_survive(url: str, name: str) -> None:
     assert store.records[0].quality == 0.6
 
 
+def test_a_trial_pauses_and_goes_on(url: str) -> None:
+    """That it pauses is never recorded apart from the rung at which it does."""
+    store = TrialStore(url, "s", space(), OBJECTIVES)
+    trial = point("default", 0)
+    store.add(trial.spec, trial.assignment, trial.cost, trial.quality_metric, trial.notes, pause=0)
+    found = [store.records[0].status]
+    steps = [
+        lambda: store.record_rung(0, report(0, 0.5)),
+        lambda: store.go_on(0),
+        lambda: store.record_rung(0, report(0, 0.5)),  # said again after an interruption
+        lambda: store.record_rung(0, report(1, 0.6)),
+        lambda: store.finish(0, TrialResult(status=TrialStatus.COMPLETE), [0.6, 1000.0]),
+    ]
+    for step in steps:
+        step()
+        assert read_records(url, "s") == store.records
+        found.append(store.records[0].status)
+    paused, running = TrialStatus.PAUSED, TrialStatus.RUNNING
+    assert found == [running, paused, running, running, running, TrialStatus.COMPLETE]
+
+
 def test_optuna_reads_the_storage(url: str) -> None:
     store = TrialStore(url, "s", space(), OBJECTIVES)
     add(store, point("default", 0))

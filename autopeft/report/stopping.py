@@ -1,0 +1,44 @@
+"""What the rungs of a study told of the end, and what was made of it."""
+
+from autopeft.report.summary import Summary
+from autopeft.study.evidence import LEAST_CORRELATION, RungEvidence, rung_evidence
+from autopeft.study.standing import Comparison
+
+_NAMES = {
+    "blend": "losses and quality together",
+    "train_loss": "training loss",
+    "quality": "quality",
+    "eval_loss": "validation loss",
+}
+
+
+def rung_facts(summary: Summary) -> list[RungEvidence]:
+    """Return what is known of each rung before the end, that of the shortest training first."""
+    records = [r for r in summary.records if r.reports]
+    if not records:
+        return []
+    comparison = Comparison(objectives=summary.objectives, reference=summary.reference)
+    rungs = range(len(records[0].spec.rungs) - 1)
+    return [rung_evidence(records, rung, comparison) for rung in rungs]
+
+
+def rung_lines(summary: Summary) -> list[str]:
+    """Return a sentence for each rung before the end."""
+    return [_line(evidence) for evidence in rung_facts(summary)]
+
+
+def _line(evidence: RungEvidence) -> str:
+    place = f"At {100 * evidence.share:.0f} % of a training"
+    signal = _NAMES[evidence.signal]
+    if not evidence.measured:
+        return (
+            f"{place} trials are compared by {signal}: how well that ranks them like the end was "
+            f"not measured, {evidence.expected[evidence.signal]:.2f} is assumed."
+        )
+    found = f"{evidence.measured[evidence.signal]:.2f} over {evidence.n_trials} trials"
+    if evidence.trusted:
+        return f"{place} trials are compared by {signal}: rank correlation with the end {found}."
+    return (
+        f"{place} no signal is trusted: the best is {signal}, rank correlation with the end "
+        f"{found}, and {LEAST_CORRELATION:g} is asked for."
+    )

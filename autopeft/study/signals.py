@@ -1,0 +1,54 @@
+"""What trials can be compared by at a rung, as ranks."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autopeft.trials.trial import RungReport
+
+Numbers = NDArray[np.float64]
+
+#: The signals, of which each is larger for a better trial: the mean of the ranks of the others, the
+#: training loss, the quality and the loss on the validation rows.
+SIGNALS = ("blend", "train_loss", "quality", "eval_loss")
+
+
+def signal_ranks(
+    reports: Sequence[RungReport], metric: str, weights: Numbers | None = None
+) -> dict[str, Numbers]:
+    """Return how each signal ranks reports of one rung: 1 is worst, equal ones share a mean rank.
+
+    Args:
+        reports: What trials measured at the same share of a training.
+        metric: Name of the quality.
+        weights: How many trials each report stands for; `None` if for one.
+    """
+    single = {
+        "train_loss": mid_ranks(np.array([-r.train_loss for r in reports]), weights),
+        "quality": mid_ranks(np.array([r.metrics[metric] for r in reports]), weights),
+        "eval_loss": mid_ranks(np.array([-r.eval_loss for r in reports]), weights),
+    }
+    blend = mid_ranks(np.sum(list(single.values()), axis=0), weights)
+    return {"blend": blend, **single}
+
+
+def mid_ranks(values: Numbers, weights: Numbers | None = None) -> Numbers:
+    """Return the ranks of numbers of shape (n,), from 1; equal ones get their mean rank.
+
+    What is no number is worst. A number of weight w is ranked like w equal numbers.
+    """
+    known = np.where(np.isfinite(values), values, -math.inf)
+    _, inverse = np.unique(known, return_inverse=True)
+    counts = np.bincount(inverse, weights)
+    ranks: Numbers = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return ranks
+
+
+def correlation(one: Numbers, other: Numbers, weights: Numbers) -> float:
+    """Return the weighted correlation of two lists of numbers; 0 if all in one are equal."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    covariance = np.cov(one, other, aweights=weights, ddof=0)
+    return float(covariance[0, 1] / math.sqrt(covariance[0, 0] * covariance[1, 1]))

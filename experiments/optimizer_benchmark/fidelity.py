@@ -1,0 +1,221 @@
+"""How much training does a hypervolume take, with weak trials stopped early and without?
+
+    python experiments/optimizer_benchmark/fidelity.py --task sst2 --seeds 20
+
+The real study runs over a table of trainings: points come in a random order, and what a trial
+reports is looked up. Each fidelity does searches of several sizes. Shown are the training that they
+took, in full trainings, their hypervolume as a share of that of the whole table, and how many
+trainings to the end reach the same (`none`), as a ratio.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from table import OBJECTIVES, Table, Training, read_table
+
+from autopeft.cost.cost import Cost
+from autopeft.runners.simulated import SimulatedRunner
+from autopeft.space.configuration import Configuration
+from autopeft.study.evidence import rung_evidence
+from autopeft.study.front import front_hypervolume
+from autopeft.study.pareto import hypervolume
+from autopeft.study.rungs import FIDELITIES, rung_shares
+from autopeft.study.standing import Comparison
+from autopeft.study.strategy import Candidate
+from autopeft.study.study import PointCosts, Study, StudyPlan
+from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
+
+HERE = Path(__file__).parent
+SIZES = (16, 40, 80, 120)
+
+
+class Shuffled:
+    """Asks for the points of a table in a random order."""
+
+    def __init__(self, trainings: Sequence[Training], seed: int) -> None:
+        order = np.random.default_rng(seed).permutation(len(trainings))
+        self._points = [trainings[i].point for i in order]
+
+    def ask(self, _: Sequence[TrialRecord], number: int) -> Candidate | None:
+        return Candidate(assignment=self._points[number]) if number < len(self._points) else None
+
+
+class Memory:
+    """Keeps the records of a study as the store does, but not on a disk."""
+
+    def __init__(self) -> None:
+        self.records: list[TrialRecord] = []
+        self._pauses: list[int | None] = []
+
+    def add(
+        self,
+        spec: TrialSpec,
+        assignment: Mapping[str, Any],
+        cost: Cost,
+        metric: str,
+        notes: Mapping[str, Any],
+        pause: int | None = None,
+    ) -> None:
+        record = TrialRecord(
+            spec=spec,
+            assignment=assignment,
+            cost=cost,
+            reports=(),
+            result=None,
+            quality_metric=metric,
+            notes=notes,
+        )
+        self.records = [*self.records, record]
+        self._pauses.append(pause)
+
+    def record_rung(self, number: int, report: RungReport) -> TrialRecord:
+        pause = self._pauses[number]
+        pauses = pause is not None and report.rung >= pause and not report.last
+        result = TrialResult(status=TrialStatus.PAUSED) if pauses else None
+        reports = (*self.records[number].reports, report)
+        return self._replace(number, reports=reports, result=result)
+
+    def go_on(self, number: int) -> TrialRecord:
+        self._pauses[number] = len(self.records[number].reports)
+        return self._replace(number, result=None)
+
+    def finish(self, number: int, result: TrialResult, _: object) -> TrialRecord:
+        return self._replace(number, result=result)
+
+    def _replace(self, number: int, **changes: Any) -> TrialRecord:
+        record = replace(self.records[number], **changes)
+        self.records = [*self.records[:number], record, *self.records[number + 1 :]]
+        return record
+
+
+@cache
+def table_of(path: Path, task: str) -> Table:
+    """Return a table, read once a process."""
+    return read_table(path, task)
+
+
+def run(path: Path, task: str, fidelity: str, size: int, seed: int) -> dict[str, Any]:
+    """Do one search; return what it took and found."""
+    table = table_of(path, task)
+    trainings = table.first_seed
+    metric = next(iter(trainings[0].reports[-1].metrics))
+    plan = StudyPlan(
+        objectives=OBJECTIVES,
+        reference=table.reference,
+        quality_metric=metric,
+        eval_rows=600,
+        max_trials=size,
+        max_seconds=None,
+        rungs=rung_shares(fidelity),
+        epochs=1.0,
+        seed=0,
+        fidelity=fidelity,
+    )
+    costs = {t.digest: t.adapter_params for t in trainings}
+
+    def cost(configuration: Configuration) -> Cost:
+        adapter_params = costs[configuration.digest]
+        return Cost(
+            adapter_params=adapter_params, head_params=0, base_params=1, peak_memory_bytes=0
+        )
+
+    points = PointCosts(configuration=table.space.configuration, cost=cost)
+    runner = SimulatedRunner({(t.digest, 0): t.reports for t in trainings})
+    memory = Memory()
+    runner.run(Study(plan, points, Shuffled(trainings, seed), memory, runner.clock))
+    comparison = Comparison(objectives=OBJECTIVES, reference=table.reference)
+    rungs = range(len(plan.rungs) - 1)
+    evidence = [rung_evidence(memory.records, rung, comparison).to_dict() for rung in rungs]
+    return {
+        "fidelity": fidelity,
+        "trials": size,
+        "seed": seed,
+        "trainings": sum(record.fidelity for record in memory.records),
+        "share": front_hypervolume(memory.records, OBJECTIVES, table.reference) / whole(table),
+        "rungs": evidence,
+    }
+
+
+def whole(table: Table) -> float:
+    """Return the hypervolume of all rows, as a share of the largest possible."""
+    volume = hypervolume(_scaled(table.first_seed, table), table.reference.position)
+    return float(volume / np.prod(table.reference.position))
+
+
+def full_curve(table: Table, seeds: int) -> np.ndarray:
+    """Return the mean share of the hypervolume after each number of full trainings, same orders."""
+    values, position = _scaled(table.first_seed, table), table.reference.position
+    curves = []
+    for seed in range(seeds):
+        order = np.random.default_rng(seed).permutation(len(values))
+        curves.append([hypervolume(values[order[:n]], position) for n in range(1, len(order) + 1)])
+    return np.mean(curves, axis=0) / hypervolume(values, position)
+
+
+def _scaled(trainings: Sequence[Training], table: Table) -> np.ndarray:
+    quality, params = OBJECTIVES
+    rows = [
+        table.reference.scaled(
+            [quality.minimised(t.quality), params.minimised(float(t.adapter_params))]
+        )
+        for t in trainings
+    ]
+    return np.array(rows)
+
+
+def summary(results: Sequence[dict[str, Any]], curve: np.ndarray) -> str:
+    """Return a table in Markdown: trainings, share, and the ratio to training all to the end."""
+    lines = [
+        "| fidelity | trials | full trainings | share of the hypervolume | as many trials to the "
+        "end | trainings to the end for the same | ratio |",
+        "| --- |" + " --- |" * 6,
+    ]
+    for fidelity, size in dict.fromkeys((r["fidelity"], r["trials"]) for r in results):
+        own = [r for r in results if (r["fidelity"], r["trials"]) == (fidelity, size)]
+        shares = [r["share"] for r in own]
+        error = np.std(shares, ddof=1) / np.sqrt(len(shares))
+        took = float(np.mean([r["trainings"] for r in own]))
+        same = int(np.searchsorted(curve, np.mean(shares))) + 1
+        lines.append(
+            f"| {fidelity} | {size} | {took:.1f} | {np.mean(shares):.3f} ± {error:.3f} | "
+            f"{curve[size - 1]:.3f} | {same} | {same / took:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default="sst2")
+    parser.add_argument("--table", type=Path, help="default: TASK.jsonl beside this file")
+    parser.add_argument("--fidelities", nargs="+", choices=FIDELITIES, default=FIDELITIES[:-1])
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--to", type=Path, help="default: fidelity-TASK.json beside this file")
+    options = parser.parse_args()
+    path = options.table or HERE / f"{options.task}.jsonl"
+    table = table_of(path, options.task)
+    jobs = [
+        (path, options.task, fidelity, size, seed)
+        for fidelity in options.fidelities
+        for size in options.sizes
+        if size <= len(table.first_seed)
+        for seed in range(options.seeds)
+    ]
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        results = list(pool.map(run, *zip(*jobs, strict=True)))
+    to = options.to or HERE / f"fidelity-{options.task}.json"
+    to.write_text(json.dumps(results) + "\n", encoding="utf-8")
+    print(summary(results, full_curve(table, options.seeds)))
+
+
+if __name__ == "__main__":
+    main()

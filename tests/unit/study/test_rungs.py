@@ -1,0 +1,46 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autopeft.errors import UnknownNameError
+from autopeft.study.rungs import FIDELITIES, bracket, full_trainings, kept_of, rung_shares
+
+
+def test_shares() -> None:
+    assert rung_shares("none") == (1.0,)
+    assert rung_shares("asha") == pytest.approx((1 / 3, 1.0))
+    assert rung_shares("hyperband") == rung_shares("shortlist") == pytest.approx((1 / 9, 1 / 3, 1))
+    with pytest.raises(UnknownNameError, match="Unknown fidelity 'fast'"):
+        rung_shares("fast")
+
+
+def test_costs_by_hand() -> None:
+    assert full_trainings("none", 40) == (40.0, 40.0)
+    assert full_trainings("asha", 9) == pytest.approx((9 * (1 / 3 + 2 / 9), 9.0))
+    # 81 at 1/9, 27 of them to 1/3, 12 of those to the end.
+    expected = 81 / 9 + 27 * 2 / 9 + 12 * 2 / 3
+    assert full_trainings("shortlist", 81) == pytest.approx((expected, expected))
+    # Brackets of 9, 5 and 3 trials: to 1/9, 1/3 and 1 go 9, 3, 1, then 5, 5, 5/3, then 3, 3, 3.
+    units = (9 + 3 * 2 + 1 * 6) + (5 + 5 * 2 + 5 / 3 * 6) + (3 * 9)
+    assert full_trainings("hyperband", 17)[0] == pytest.approx(units / 9)
+
+
+@given(st.sampled_from(FIDELITIES), st.integers(1, 500))
+def test_costs_are_between_the_first_rung_and_all_to_the_end(fidelity: str, n_trials: int) -> None:
+    least, most = full_trainings(fidelity, n_trials)
+    assert n_trials * rung_shares(fidelity)[0] <= least + 1e-9
+    assert least <= most + 1e-9 <= n_trials + 1e-6
+    assert full_trainings(fidelity, n_trials + 1)[0] > least
+
+
+@given(st.integers(1, 500))
+def test_a_short_list_is_neither_empty_nor_longer_than_the_trials(n_trials: int) -> None:
+    assert 1 <= kept_of(n_trials) <= n_trials
+    assert kept_of(n_trials) >= n_trials / 3
+
+
+@given(st.integers(0, 10_000))
+def test_brackets_take_turns_evenly(start: int) -> None:
+    found = [bracket(number) for number in range(start, start + 170)]
+    for index, expected in enumerate((90, 50, 30)):
+        assert abs(found.count(index) - expected) <= 3

@@ -1,0 +1,209 @@
+"""Trials that pause: the loop, run by a table instead of training."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autopeft.runners.simulated import SimulatedRunner
+from autopeft.study.rungs import full_trainings, kept_of, rung_shares
+from autopeft.study.shortlist import Choice, Shortlist
+from autopeft.study.study import Study
+from autopeft.trials.ports import Decision, NoTrial
+from autopeft.trials.trial import TrialRecord, TrialResult, TrialSpec, TrialStatus
+from tests.records import record, report
+from tests.unit.study.test_fidelity import COMPARISON
+from tests.unit.study.test_study import Clock, study
+
+SHORTLIST = Shortlist(comparison=COMPARISON)
+SHARES = rung_shares("shortlist")
+N_TRIALS = 15
+
+
+def quality(number: int) -> float:
+    return 0.5 + 0.01 * ((7 * number) % N_TRIALS)
+
+
+def paused(number: int, n_reports: int = 1) -> TrialRecord:
+    reports = tuple(report(rung, quality(number), SHARES) for rung in range(n_reports))
+    result = TrialResult(status=TrialStatus.PAUSED)
+    trial = record(number, [], 1000, None)
+    return replace(trial, spec=replace(trial.spec, rungs=SHARES), reports=reports, result=result)
+
+
+def running(number: int, n_reports: int = 0) -> TrialRecord:
+    return replace(paused(number, n_reports), result=None)
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+class Table:
+    """A runner: it looks trials up, and keeps as checkpoints how far they came."""
+
+    def __init__(self, most_calls: int = 10**6) -> None:
+        self.reached: dict[int, int] = {}
+        self.left = most_calls
+
+    def run(self, source: Study) -> None:
+        while isinstance(spec := source.next_trial(), TrialSpec):
+            self._count()
+            self._train(source, spec)
+        assert spec is NoTrial.FINISHED
+
+    def _train(self, source: Study, spec: TrialSpec) -> None:
+        first = self.reached.get(spec.number, 0)
+        for rung in range(max(0, first - 1), len(SHARES)):  # a checkpoint's rung is said again
+            self.reached[spec.number] = rung + 1
+            self._count()
+            decision = source.report(spec.number, report(rung, quality(spec.number), SHARES))
+            self._count()
+            if decision is Decision.PAUSE:
+                return
+        source.finish(spec.number, TrialResult(status=TrialStatus.COMPLETE))
+        self._count()
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KilledError
+
+
+def outcome(source: Study) -> list[tuple[TrialStatus, int, float | None]]:
+    return [(r.status, len(r.reports), r.quality) for r in source.records]
+
+
+def shortlist(folder: Path, n_trials: int = N_TRIALS, **more: object) -> Study:
+    return study(folder, max_trials=n_trials, fidelity="shortlist", **more)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    source = shortlist(tmp_path_factory.mktemp("straight"))
+    Table().run(source)
+    return source
+
+
+def test_only_the_short_list_is_trained_to_the_end(straight: Study) -> None:
+    complete = [r for r in straight.records if r.status is TrialStatus.COMPLETE]
+    stopped = [r for r in straight.records if r.status is TrialStatus.STOPPED]
+    assert len(complete) == kept_of(N_TRIALS) < N_TRIALS
+    assert len(complete) + len(stopped) == N_TRIALS
+    assert max(quality(r.number) for r in stopped) < max(quality(r.number) for r in complete)
+    trained = sum(r.fidelity for r in straight.records)
+    assert trained == pytest.approx(full_trainings("shortlist", N_TRIALS)[0])
+
+
+@pytest.mark.parametrize("killed_after", [2, 48, 49, 90])
+def test_killed_and_resumed_equals_uninterrupted(
+    tmp_path: Path, straight: Study, killed_after: int
+) -> None:
+    """Wherever it is killed, between a checkpoint and its report too."""
+    table = Table(killed_after)
+    with pytest.raises(KilledError):
+        table.run(shortlist(tmp_path))
+    table.left = 10**6
+    resumed = shortlist(tmp_path)
+    table.run(resumed)
+    assert outcome(resumed) == outcome(straight)
+
+
+def test_nobody_is_chosen_before_all_have_reached_the_rung() -> None:
+    assert SHORTLIST.choose([paused(0), running(1)]) == Choice()
+    assert SHORTLIST.choose([paused(0), paused(1)]).go_on
+
+
+def test_the_second_rung_waits_for_those_on_their_way_to_it() -> None:
+    records = [paused(0, 2), running(1, 1)]
+    assert SHORTLIST.choose(records) == Choice()
+    assert SHORTLIST.choose([paused(0, 2), paused(1, 2)]).go_on
+
+
+def test_a_failed_trial_is_not_waited_for() -> None:
+    failed = replace(running(1), result=TrialResult(status=TrialStatus.NAN))
+    assert SHORTLIST.choose([paused(0), failed]) == Choice(go_on=(0,))
+
+
+def test_all_that_nothing_dominates_are_finished() -> None:
+    """Twenty trials at the last rung before the end, each better and larger than the one before."""
+    front = [replace(paused(i, 2), cost=record(i, [], 100 * (i + 1)).cost) for i in range(20)]
+    front = [
+        replace(r, reports=tuple(report(k, 0.5 + 0.02 * i, SHARES) for k in range(2)))
+        for i, r in enumerate(front)
+    ]
+    assert set(SHORTLIST.choose(front).go_on) == set(range(20))
+
+
+def test_a_study_that_goes_on_with_more_trials(tmp_path: Path, straight: Study) -> None:
+    table = Table()
+    table.run(shortlist(tmp_path, n_trials=8))
+    before = shortlist(tmp_path, n_trials=8)
+    assert before.next_trial() is NoTrial.FINISHED
+    more = shortlist(tmp_path)
+    table.run(more)
+    assert all(r.result is not None for r in more.records)
+    assert outcome(more)[:8] == outcome(before)
+    assert len(more.records) == N_TRIALS
+    assert [r.spec for r in more.records] == [r.spec for r in straight.records]
+
+
+def test_the_time_for_the_short_list_is_set_aside(tmp_path: Path) -> None:
+    """A full training takes nine minutes here, so that thirteen fit into two hours."""
+
+    class Timed(Table):
+        def _train(self, source: Study, spec: TrialSpec) -> None:
+            first = self.reached.get(spec.number, 0)
+            super()._train(source, spec)
+            done = [0.0, *SHARES]
+            clock.time += 60 * 9 * (done[self.reached[spec.number]] - done[first])
+
+    clock = Clock()
+    source = shortlist(tmp_path, n_trials=100, max_seconds=7200, clock=clock)
+    Timed().run(source)
+    assert 0.9 * 7200 < clock.time <= 7200
+    assert 15 < len(source.records) < 60
+    assert sum(r.status is TrialStatus.COMPLETE for r in source.records) >= 12
+
+
+def test_paused_trials_leave_workers_nothing_to_wait_for(tmp_path: Path) -> None:
+    """With two workers, one waits at the end of a rung for the other."""
+    source = shortlist(tmp_path, n_trials=2)
+    one, two = source.next_trial(), source.next_trial()
+    assert isinstance(one, TrialSpec)
+    assert isinstance(two, TrialSpec)
+    assert source.next_trial() is NoTrial.WAIT
+    assert source.report(0, report(0, 0.6, SHARES)) is Decision.PAUSE
+    assert source.next_trial() is NoTrial.WAIT
+    source.finish(1, TrialResult(status=TrialStatus.LOST))
+    assert source.next_trial() == one
+
+
+def test_recorded_trainings_pause_too(tmp_path: Path, straight: Study) -> None:
+    source = shortlist(tmp_path)
+    curves = {
+        (r.spec.configuration.digest, 0): [
+            replace(report(rung, quality(r.number), SHARES), seconds=share * 90)
+            for rung, share in enumerate(SHARES)
+        ]
+        for r in straight.records
+    }
+    runner = SimulatedRunner(curves, workers=3)
+    runner.run(source)
+    assert outcome(source) == outcome(straight)
+    trained = full_trainings("shortlist", N_TRIALS)[0]
+    assert trained * 90 / 3 <= runner.clock.seconds <= trained * 90 / 2
+
+
+def unfinished(records: Sequence[TrialRecord]) -> list[int]:
+    return [r.number for r in records if r.result is None]
+
+
+def test_a_trial_pauses_in_the_record_of_another_process(tmp_path: Path) -> None:
+    source = shortlist(tmp_path, n_trials=2)
+    source.next_trial()
+    source.report(0, report(0, 0.6, SHARES))
+    seen = shortlist(tmp_path, n_trials=2).records
+    assert [r.status for r in seen] == [TrialStatus.PAUSED]
+    assert unfinished(seen) == []

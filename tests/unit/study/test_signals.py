@@ -1,0 +1,47 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import rankdata, spearmanr
+
+from autopeft.study.signals import SIGNALS, correlation, mid_ranks, signal_ranks
+from tests.records import report
+
+VALUES = st.lists(st.integers(-5, 5).map(float), min_size=2, max_size=30)
+
+
+@given(VALUES)
+def test_ranks_are_those_of_scipy(values: list[float]) -> None:
+    assert mid_ranks(np.array(values)).tolist() == rankdata(values).tolist()
+
+
+def test_what_is_no_number_is_worst() -> None:
+    assert mid_ranks(np.array([3.0, math.nan, 4.0, math.inf])).tolist() == [3.0, 1.5, 4.0, 1.5]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=30))
+def test_the_correlation_of_ranks_is_spearmans(pairs: list[tuple[int, int]]) -> None:
+    one, other = (mid_ranks(np.array(side, dtype=float)) for side in zip(*pairs, strict=True))
+    found = correlation(one, other, np.ones(len(pairs)))
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        assert found == 0.0
+    else:
+        assert found == pytest.approx(spearmanr(one, other)[0])
+
+
+def test_a_weight_counts_as_so_many_trials() -> None:
+    one, other = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 1.0, 4.0, 3.0])
+    twice = [np.array([*v, v[0]]) for v in (one, other)]
+    weighted = correlation(one, other, np.array([2.0, 1.0, 1.0, 1.0]))
+    assert weighted == pytest.approx(correlation(*twice, np.ones(5)))
+
+
+def test_each_signal_is_larger_for_the_better_trial() -> None:
+    """In `report` the loss on the validation rows falls as the quality rises."""
+    found = signal_ranks([report(0, quality) for quality in (0.6, 0.9, 0.7)], "accuracy")
+    assert set(found) == set(SIGNALS)
+    for name in ("blend", "quality", "eval_loss"):
+        assert found[name].tolist() == [1.0, 3.0, 2.0]
+    assert found["train_loss"].tolist() == [2.0, 2.0, 2.0]
