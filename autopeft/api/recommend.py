@@ -36,9 +36,6 @@ SHORT_TRAINING = 1_000
 LESS_MEMORY = 0.75
 #: Entries that the pick and its alternatives are chosen from.
 _LOOKED_AT = 5
-#: Largest rank that servers of LoRA adapters take without being told (vLLM's `max_lora_rank` of
-#: the largest usual setting).
-_SERVED_RANK = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,9 +202,10 @@ class _Adviser:
         wishes = {
             "half of the budget": self._at_half(),
             "less memory": self._with_less_memory(pick, ranking),
-            "served as LoRA": next(filter(_is_served, ranking.fitted), None),
+            "served as LoRA": next((f for f in ranking.fitted if f.is_served), None),
             "another method": next(
-                (f for f in ranking.fitted if _methods(f) != _methods(ranking.fitted[0])), None
+                (f for f in ranking.fitted if f.entry.methods != ranking.fitted[0].entry.methods),
+                None,
             ),
         }
         named: dict[str, tuple[list[str], Fitted]] = {}
@@ -288,17 +286,3 @@ def _head(task: TaskSpec, n_labels: int | None) -> TaskHead:
             raise RequestError(f"The task '{task.name}' has no classes: leave --num-labels out.")
         return TaskHead(task.kind, 1)
     return TaskHead("classification", n_labels or len(task.labels or ()) or 2)
-
-
-def _methods(fitted: Fitted) -> set[str]:
-    return {component.method for component in fitted.configuration.components}
-
-
-def _is_served(fitted: Fitted) -> bool:
-    """Tell whether servers take it as it is: LoRA of a usual rank, without DoRA's magnitudes."""
-    [*parts] = fitted.configuration.components
-    if [part.method for part in parts] != ["lora"]:
-        return False
-    given = dict(parts[0].params)
-    plain = given["variant"] in {"plain", "rslora"} and given["init"] == "default"
-    return plain and int(given["rank"]) <= _SERVED_RANK

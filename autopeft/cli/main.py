@@ -11,6 +11,7 @@ import typer
 from autopeft import __version__
 from autopeft.cli.network import go_offline_without_hub
 from autopeft.cli.options import ABOUT_MANY, NOT_OF_ADVICE, Format, with_search_options
+from autopeft.cli.space import space_app
 from autopeft.errors import AutopeftError
 
 app = typer.Typer(
@@ -230,33 +231,7 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
         space_costs_command(model, space, settings, step, to, output)
 
 
-space_app = typer.Typer(name="space", help="Look at search spaces.", no_args_is_help=True)
 app.add_typer(space_app)
-
-
-@space_app.command()
-def show(
-    space: Annotated[str, typer.Argument(help="default, lora and the like, or a YAML file.")],
-    model: Annotated[str, typer.Option(help="minilm, a folder or a Hub id.")] = "minilm",
-    output: Format = "table",
-) -> None:
-    """Show the dimensions of a space, how many points it has and what they cost on a model."""
-    from autopeft.cli.inspect import show_space_command
-
-    show_space_command(space, model, output)
-
-
-@space_app.command()
-def validate(
-    space: Annotated[str, typer.Argument(help="default, lora and the like, or a YAML file.")],
-    model: Annotated[
-        str | None, typer.Option(help="Check it for this model. Default: 12 layers of width 768.")
-    ] = None,
-) -> None:
-    """Check a search-space file; a mistake is named by line and key."""
-    from autopeft.cli.inspect import validate_space_command
-
-    validate_space_command(space, model)
 
 
 @app.command()

@@ -20,6 +20,8 @@ from autopeft.study.strategies.portfolio import KnownConfiguration, strongest_fi
 
 #: Layers that an entry may lose to fit, from all of them down.
 LAYERS = ("all", "last:1/2", "last:1/4", "last:1")
+#: Largest rank that servers of LoRA adapters usually take.
+_SERVED_RANK = 64
 _NO_LIMIT = ParamBudget(text="no limit", limit=2**62)
 
 
@@ -64,6 +66,15 @@ class Fitted:
     configuration: Configuration
     changes: tuple[str, ...]
     whole: bool
+
+    @property
+    def is_served(self) -> bool:
+        """Whether servers take it as it is: LoRA of a usual rank, without DoRA's magnitudes."""
+        if self.entry.methods != ("lora",):
+            return False
+        given = dict(self.configuration.components[0].params)
+        plain = given["variant"] in {"plain", "rslora"} and given["init"] == "default"
+        return plain and int(given["rank"]) <= _SERVED_RANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
