@@ -74,7 +74,7 @@ def test_a_plan_says_what_goes_through_the_model_at_once(
 def test_one_configuration_that_does_not_fit(
     capsys: pytest.CaptureFixture[str], tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings = {k: v for k, v in tiny_settings.items() if k not in {"budget", "trials"}}
+    settings = {k: v for k, v in tiny_settings.items() if k not in {"budget", "trials", "repeats"}}
     arguments = ["--config", "preset:lora-qv", "--max-memory", "10KiB"]
     outcome = run(capsys, "train", *arguments, *as_options(settings))
     assert outcome.code == 2

@@ -17,7 +17,7 @@ from autopeft.trials.trial import TrialStatus
 from tests.command import as_options, run
 
 #: Of a search, and not of one configuration.
-ABOUT_MANY = {"budget", "trials"}
+ABOUT_MANY = {"budget", "trials", "repeats"}
 
 
 @pytest.fixture
