@@ -4,12 +4,17 @@ Trials are not trained: their qualities are made up, which changes nothing in wh
 With memory, every point of the pool looked at exactly is the alternative.
 
     python experiments/ask_time.py --trials 16
+
+With `--batch 4 --observations 100` instead: four points in a row, none of them measured, after as
+many trials at quasi-random points, by surrogate.
 """
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,6 +23,7 @@ from autopeft.api.problem import Problem, resolve
 from autopeft.api.request import SearchRequest
 from autopeft.api.wiring import build_strategy
 from autopeft.study.strategies import bayesian
+from autopeft.study.strategies.drawing import untried_sobol
 from autopeft.study.strategy import Candidate, Strategy
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 
@@ -25,13 +31,14 @@ from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpe
 ALL = 10**6
 
 
-def problem_of(objectives: str) -> Problem:
+def problem_of(objectives: str, surrogate: str = "matern") -> Problem:
     """Return the embedded task within 1 % of MiniLM."""
     return resolve(
         SearchRequest.build(
             model="minilm",
             budget="1%",
             objectives=objectives,
+            surrogate=surrogate,
             trials=40,
             train_rows=64,
             eval_rows=32,
@@ -92,11 +99,40 @@ def asks(problem: Problem, trials: int, *, exactly: bool) -> Iterator[float]:
         records.append(record_of(problem, number, candidate))
 
 
+def batch(problem: Problem, observations: int, size: int) -> float:
+    """Return the seconds of asks in a row, each of which sees the ones before as running."""
+    points = untried_sobol(problem.space, 0, set())
+    first = (Candidate(assignment=point) for point in itertools.islice(points, observations))
+    records = [record_of(problem, number, candidate) for number, candidate in enumerate(first)]
+    strategy = build_strategy(problem, problem.reference_point())
+    total = 0.0
+    for _ in range(size):
+        seconds, candidate = timed(strategy, records)
+        total += seconds
+        running = record_of(problem, len(records), candidate)
+        records.append(replace(running, reports=(), result=None))
+    return total
+
+
+def time_batches(observations: int, size: int) -> None:
+    """Print what a batch takes with each surrogate; the first also waits for imports."""
+    for surrogate in ("matern", "matern", "saas"):
+        seconds = batch(problem_of("quality,params", surrogate), observations, size)
+        print(
+            f"{surrogate:8} {size} points after {observations} trials: {seconds:.2f} s", flush=True
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=16, help="the first 13 are the start's")
+    parser.add_argument("--observations", type=int, default=100)
+    parser.add_argument("--batch", type=int, help="time so many points in a row instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.batch:
+        time_batches(options.observations, options.batch)
+        return
     for objectives, exactly in (
         ("quality,params", False),
         ("quality,params,memory", False),

@@ -12,7 +12,7 @@ from autopeft.study.analysis.importance import LEAST_TRIALS as LEAST_FOR_IMPORTA
 from autopeft.study.analysis.importance import Importance, importances
 from autopeft.study.analysis.response import FIDELITY, Curve, Response, near, predictability
 from autopeft.study.analysis.response import LEAST_TRIALS as LEAST_FOR_CURVES
-from autopeft.study.objective import counts_for_front
+from autopeft.study.uncertainty import measured_configurations
 from autopeft.trials.trial import TrialRecord
 
 #: Rank correlation below which the surrogate has learned next to nothing.
@@ -50,7 +50,7 @@ class Analysis:
     """What a study tells.
 
     Attributes:
-        n_trials: Complete trials that it is about.
+        n_trials: Configurations with a complete trial that it is about; seeds are averaged.
         winners: Which method wins at which budget.
         importances: How much each fact explains; empty with too few trials.
         curves: Expected quality over single facts; empty with too few trials.
@@ -92,17 +92,16 @@ def analyze(
     Raises:
         StudyError: If no trial is complete.
     """
-    complete = [r for r in records if counts_for_front(r)]
+    complete = measured_configurations(records)
     if not complete:
         raise StudyError("No trial of the study is complete yet: there is nothing to analyze.")
     facts = {r.number: facts_of(r, n_layers) for r in records}
-    rows = [facts[r.number] for r in complete]
-    qualities = [r.quality or 0.0 for r in complete]
+    known = {m.record.number: facts[m.record.number] for m in complete}
+    rows, qualities = list(known.values()), [m.mean for m in complete]
     learnable = len(complete) >= LEAST_FOR_CURVES and len(set(qualities)) > 1
     response = _response(records, facts) if learnable else None
     ranked = learnable and len(complete) >= LEAST_FOR_IMPORTANCE
     predictable = predictability(rows, qualities) if learnable else None
-    known = {r.number: facts[r.number] for r in complete}
     return Analysis(
         n_trials=len(complete),
         winners=tuple(winners(complete, limit, error)),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from autopeft.trials.trial import TrialRecord
+from autopeft.study.uncertainty import Measured
 
 #: Budgets within a decade.
 _STEPS = (1, 3)
@@ -42,35 +42,32 @@ class Winner:
         return second is None or self.quality - self.by_method[second] > self.error
 
 
-def winners(
-    records: Sequence[TrialRecord], limit: int, error: Callable[[float], float]
-) -> list[Winner]:
+def winners(found: Sequence[Measured], limit: int, error: Callable[[float], float]) -> list[Winner]:
     """Return the winner at 1 and 3 times each power of ten, and at the budget of the study.
 
     Args:
-        records: Complete trials with a quality.
+        found: Configurations with their complete trials; their means are compared.
         limit: The study's budget.
         error: Returns the standard error of a quality.
     """
-    found = []
-    for budget in _budgets(min(r.cost.adapter_params for r in records), limit):
-        within = [r for r in records if r.cost.adapter_params <= budget]
-        best: dict[str, TrialRecord] = {}
-        for record in sorted(within, key=lambda r: (-(r.quality or 0.0), r.cost.adapter_params)):
-            best.setdefault(record.spec.configuration.method, record)
-        first = next(iter(best.values()))
-        quality = first.quality or 0.0
-        found.append(
+    told = []
+    for budget in _budgets(min(m.record.cost.adapter_params for m in found), limit):
+        within = [m for m in found if m.record.cost.adapter_params <= budget]
+        best: dict[str, Measured] = {}
+        for measured in sorted(within, key=lambda m: (-m.mean, m.record.cost.adapter_params)):
+            best.setdefault(measured.record.spec.configuration.method, measured)
+        method, first = next(iter(best.items()))
+        told.append(
             Winner(
                 budget=budget,
-                method=first.spec.configuration.method,
-                trial=first.number,
-                quality=quality,
-                error=error(quality),
-                by_method={method: r.quality or 0.0 for method, r in best.items()},
+                method=method,
+                trial=first.record.number,
+                quality=first.mean,
+                error=error(first.mean),
+                by_method={name: measured.mean for name, measured in best.items()},
             )
         )
-    return found
+    return told
 
 
 def _budgets(fewest: int, limit: int) -> Iterator[int]:

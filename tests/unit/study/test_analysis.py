@@ -18,6 +18,7 @@ from autopeft.study.analysis.analysis import Analysis, analyze
 from autopeft.study.analysis.budgets import winners
 from autopeft.study.analysis.facts import facts_of
 from autopeft.study.analysis.importance import LEAST_TRIALS
+from autopeft.study.uncertainty import measured_configurations
 from autopeft.trials.trial import TrialRecord, TrialStatus
 from tests.command import run
 from tests.records import record
@@ -135,7 +136,7 @@ def test_winners_by_hand() -> None:
         record(2, [0.5, 0.705], 50_000, method="shira"),
         record(3, [0.5, 0.695], 700, method="ia3"),
     ]
-    found = winners(trials, LIMIT, error)
+    found = winners(measured_configurations(trials), LIMIT, error)
     assert [(w.budget, w.method, w.clear) for w in found] == [
         (300, "ia3", True),
         (1_000, "ia3", True),
