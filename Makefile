@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all bench-optimizer lint format clean
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
 
@@ -19,6 +19,10 @@ test: $(VENV)/.dev ## Run the tests that are not slow
 
 test-all: $(VENV)/.dev ## Run all tests
 	$(PYTEST)
+
+bench-optimizer: $(VENV)/.dev ## Compare strategies on the table of trainings
+	$(BIN)/python experiments/optimizer_benchmark/compare.py --seeds 20 --workers 2 \
+	  --strategies random tpe nsga2 plain ours
 
 lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -90,6 +90,7 @@ def test_every_method_gives_its_quality_again(
         settings |= {
             "space": "everything",
             "max_length": 32,
+            "strategy": "random",
             "epochs": 20.0 if methods <= OWN else 6.0,
         }
         result = autopeft.search(study=tmp_path / method, methods=(method,), **settings)
@@ -104,13 +105,14 @@ def test_components_that_were_searched_together_give_their_quality_again(
     tiny_model: Path, tiny_data: Path, tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = {**tiny_settings, "space": "autopeft-paper", "budget": "20%", "epochs": 20.0}
+    settings |= {"strategy": "random"}
     result = autopeft.search(study=tmp_path / "s", **{**settings, "trials": 4, "fidelity": "none"})
     assert {t.status.value for t in result.trials} == {"complete"}
     several = [t for t in result.trials if len(t.spec.configuration.components) > 1]
     folders = [result.export(tmp_path / str(t.number), pick=str(t.number)) for t in several]
     again = reloaded(tiny_model, tiny_data / "validation.jsonl", 128, *folders)
     assert again == pytest.approx([t.quality for t in several], abs=1e-9)
-    assert max(again) > 0.6  # something was learned, so equality says something
+    assert len(set(again)) > 1  # they differ, so equality says something
 
 
 def test_predict_runs_as_the_message_says(tiny_study: SearchResult, tmp_path: Path) -> None:

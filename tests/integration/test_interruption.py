@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from autopeft.api.result import SearchResult
+from autopeft.api.search import resume_search
 from tests.command import as_options
 from tests.integration.test_search import outcome
 
@@ -89,4 +90,4 @@ def test_ctrl_c_ends_with_what_is_known(
     assert "Go on with: autopeft search --resume" in err
     assert "trials (" in out
     assert (folder / "report" / "pareto.html").is_file()
-    assert without_clock(resume(folder)) == outcome(tiny_study.trials)
+    assert outcome(resume_search(folder, {}).trials) == outcome(tiny_study.trials)
