@@ -125,9 +125,9 @@ def run(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_candidates_keep_the_budget_and_never_repeat(name: str) -> None:
-    records = run(name, 20)
+    records = run(name, 14)
     assert all(r.cost.adapter_params <= LIMIT for r in records)
-    assert len({r.spec.configuration.digest for r in records}) == 20
+    assert len({r.spec.configuration.digest for r in records}) == 14
 
 
 def test_a_gaussian_process_of_optuna_keeps_the_budget() -> None:

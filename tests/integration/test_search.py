@@ -192,7 +192,7 @@ def test_time_is_a_limit_too(tiny_settings: dict[str, Any], tmp_path: Path) -> N
     assert result.front == []
 
 
-@pytest.mark.parametrize("family", ["gpt2", "t5"])
+@pytest.mark.parametrize("family", ["gpt2", pytest.param("t5", marks=pytest.mark.slow)])
 def test_decoders_and_encoder_decoders_are_searched(
     family: str, tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
