@@ -1,6 +1,5 @@
 """What the surrogate says: how quality goes with each number, and what more parameters buy."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -112,14 +111,9 @@ def near(rows: Mapping[int, Facts], target: float) -> list[int]:
 
 
 def _fit(inputs: Array, y: Array) -> "Model":
-    import torch
-    from botorch.exceptions import BotorchWarning
+    from autopeft.study.strategies.gain import fitted
 
-    from autopeft.study.strategies.surrogate import fit_quality
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BotorchWarning)
-        return fit_quality(torch.from_numpy(inputs), torch.from_numpy(y).unsqueeze(1))
+    return fitted(inputs, y[:, None], "matern", seed=0)
 
 
 def _predicted(model: "Model", inputs: Array) -> tuple[Array, Array]:

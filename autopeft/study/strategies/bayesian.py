@@ -15,10 +15,11 @@ from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.pareto import ranks
 from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
-from autopeft.study.strategies.gain import FINALISTS, Gain, Matrix, fitted
+from autopeft.study.strategies.gain import FINALISTS, Gain, Matrix, fitted, without_outliers
 from autopeft.study.strategies.known import KnownCosts, KnownValues
 from autopeft.study.strategies.local_search import POOL, Ranking, best_points
 from autopeft.study.strategies.start import start_points
+from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_packages
 from autopeft.study.strategy import Candidate, Surrogate
 from autopeft.trials.trial import TrialRecord
 
@@ -59,7 +60,11 @@ class BayesianStrategy:
                 at their defaults, then a Sobol sequence.
             surrogate: Kind of the model of quality.
             pool: Random points that the acquisition function is evaluated on.
+
+        Raises:
+            MissingPackageError: If the surrogate needs a package that is not installed.
         """
+        check_packages(surrogate)
         self._space = space
         self._objectives = tuple(objectives)
         self._reference = reference
@@ -80,7 +85,20 @@ class BayesianStrategy:
         qualities = {r.quality for r in measured}
         if number < self._n_initial or len(measured) < 3 or len(qualities) < 2:
             return self._start(tried)
-        rng = generator(self._seed, number)
+        try:
+            return self._promising(records, measured, tried, generator(self._seed, number))
+        except NUMERICAL_ERRORS as error:
+            logger.warning("trial %d gets a quasi-random point: %s", number, error)
+            return self._start(tried)
+
+    def _promising(
+        self,
+        records: Sequence[TrialRecord],
+        measured: Sequence[TrialRecord],
+        tried: set[str],
+        rng: np.random.Generator,
+    ) -> Candidate | None:
+        """Return the point with the largest expected gain, `None` if there is none left."""
         gain = self._gain(records, measured, int(rng.integers(2**31)))
 
         def ranked(points: Sequence[Assignment]) -> Ranking:
@@ -133,7 +151,8 @@ class BayesianStrategy:
             for fidelity, quality in _seen(record):
                 rows.append(np.append(row, fidelity))
                 qualities.append([-self._scaled_quality(quality)])
-        return fitted(np.stack(rows), np.array(qualities), self._surrogate, self._seed)
+        kept = without_outliers(np.array(qualities))
+        return fitted(np.stack(rows), kept, self._surrogate, self._seed)
 
     def _rank(
         self, gain: Gain, points: Sequence[Assignment], records: Sequence[TrialRecord]
@@ -156,7 +175,7 @@ class BayesianStrategy:
 
     def _best_first(self, measured: Sequence[TrialRecord]) -> list[Assignment]:
         """Return what was tried by non-dominated rank, as far as each trial came."""
-        values = [self._scaled_quality(r.quality or -math.inf) for r in measured]
+        values = [self._scaled_quality(q) for r in measured if (q := r.quality) is not None]
         columns = np.column_stack([values, -self._recorded(measured)[1]])
         order = ranks(columns).argsort(kind="stable")
         return [dict(measured[i].assignment) for i in order]

@@ -2,7 +2,9 @@
 
 Over each place of the known objectives the front has a height; a point gains what it is expected
 to rise above the heights of all places that it reaches. Heights change from step to step only, so
-that the integral is a sum over the steps of expected improvements, each times its width.
+that the integral is a sum over the steps of expected improvements, each times its width. It is
+what is left of the expected hypervolume improvement (Emmerich, Deutz and Klinkenberg 2011) where
+all coordinates but one are sure.
 """
 
 import itertools

@@ -15,11 +15,9 @@ from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Configuration, Value
 from autopeft.space.schema import ModelShape, read_space
 from autopeft.space.space import LEARNING_RATE, SearchSpace
-from autopeft.study.strategies.placing import Placed, place
+from autopeft.study.strategies.placing import LAYERS, Placed, place
 from autopeft.study.strategies.portfolio import KnownConfiguration, strongest_first
 
-#: Layers that an entry may lose to fit, from all of them down.
-LAYERS = ("all", "last:1/2", "last:1/4", "last:1")
 #: Largest rank that servers of LoRA adapters usually take.
 _SERVED_RANK = 64
 _NO_LIMIT = ParamBudget(text="no limit", limit=2**62)

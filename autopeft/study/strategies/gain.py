@@ -42,17 +42,16 @@ CLIMB_ITERATIONS = 50
 
 
 def fitted(rows: Matrix, measured: Matrix, surrogate: Surrogate, seed: int) -> Model:
-    """Fit what was measured, disasters aside.
+    """Fit a model and keep what BoTorch warns of from the user.
 
     Args:
         rows: Points, shape (n, d), in [0, 1].
-        measured: What was measured there, larger is better, shape (n, k).
+        measured: What was measured there, shape (n, k), all of it finite.
         surrogate: Kind of the model, as for `fit_quality`.
         seed: Of what the model draws.
     """
-    values = torch.from_numpy(without_outliers(measured))
     with quiet():
-        return fit_quality(torch.from_numpy(rows), values, surrogate, seed)
+        return fit_quality(torch.from_numpy(rows), torch.from_numpy(measured), surrogate, seed)
 
 
 class Gain:
@@ -86,9 +85,8 @@ class Gain:
         self._model = model
         self._steps: ExpectedVolume | None = None
         if known and model.num_outputs == 1:
-            rows, costs = (
-                np.concatenate(parts) for parts in zip(baseline, pending or baseline, strict=True)
-            )
+            parts = [baseline, pending] if pending else [baseline]
+            rows, costs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
             self._steps = ExpectedVolume(self._predicted(rows)[0], costs, reference)
         settings: dict[str, Any] = {
             "model": joint,

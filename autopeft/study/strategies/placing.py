@@ -21,6 +21,8 @@ from autopeft.space.space import LEARNING_RATE, component_of
 from autopeft.space.targets import expand
 from autopeft.study.strategies.portfolio import KnownComponent, KnownConfiguration
 
+#: Layers that an entry may lose to fit, from all of them down.
+LAYERS = ("all", "last:1/2", "last:1/4", "last:1")
 #: Targets of a space that overlap less with those of the source are another configuration.
 LEAST_OVERLAP = 0.5
 #: With fewer than this share of the layers a configuration is no longer what its source describes.
@@ -91,8 +93,7 @@ def _holds_methods(entry: KnownConfiguration, space: CandidateSpace) -> bool:
 
 def _layer_sets(n_layers: int) -> Iterator[frozenset[int]]:
     """Yield the layers to try: all, then fewer at the top, where least memory is needed."""
-    selections = ("all", "last:1/2", "last:1/4", "last:1")
-    yield from dict.fromkeys(frozenset(resolve(s, n_layers)) for s in selections)
+    yield from dict.fromkeys(frozenset(resolve(selection, n_layers)) for selection in LAYERS)
 
 
 def _largest_share(builder: "_Builder") -> float:

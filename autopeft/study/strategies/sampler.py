@@ -18,7 +18,7 @@ from autopeft.study.strategies.columns import Columns
 from autopeft.study.strategies.goal import Constraints, Goal, KnownObjective
 from autopeft.study.strategies.local_search import Domain
 from autopeft.study.strategies.optuna_space import OptunaSpace
-from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS
+from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_packages
 from autopeft.study.strategy import Surrogate
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,9 @@ class AutoPeftSampler(BaseSampler):
 
         Raises:
             ValueError: If `n_startup_trials` is below 1.
+            MissingPackageError: If the surrogate needs a package that is not installed.
         """
+        check_packages(surrogate)
         if n_startup_trials < 1:
             raise ValueError("n_startup_trials must be at least 1.")
         self._ours = space if isinstance(space, OptunaSpace) else None

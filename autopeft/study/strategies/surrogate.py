@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -32,14 +33,25 @@ NUMERICAL_ERRORS = (ModelFittingError, NanError, NotPSDError, OptimizationGradie
 #: Iterations of the fit. Nearly all fits end long before; one on a handful of noiseless points
 #: can go on for half a minute without getting better.
 MAX_ITERATIONS = 200
-#: Iterations of the fit of the ensemble, which has four processes at once: after 50 it predicts
-#: as well as after 200, in less than half the time (experiments/optimizer_benchmark).
+#: Iterations of the fit of the ensemble, which has four processes at once.
 ENSEMBLE_ITERATIONS = 50
 #: How sparse each member of the ensemble is made: the quantiles of the half-Cauchy distribution
 #: that BoTorch draws them from, so that equal data give an equal model.
 SPARSITIES = tuple(0.1 * math.tan(math.pi / 2 * eighths / 8) for eighths in (1, 3, 5, 7))
 #: Steps of the Markov chain, and how many samples of it are kept.
 NUTS_WARMUP, NUTS_SAMPLES, NUTS_THINNING = 128, 128, 16
+
+
+def check_packages(surrogate: Surrogate) -> None:
+    """Check that what a surrogate needs is installed, before anything is tried.
+
+    Raises:
+        MissingPackageError: If `saas-nuts` is asked for and jax or numpyro is missing.
+    """
+    if surrogate == "saas-nuts":
+        for package in ("jax", "numpyro"):
+            if find_spec(package) is None:
+                raise MissingPackageError(package, "The surrogate saas-nuts", "nuts")
 
 
 def fit_quality(X: Tensor, y: Tensor, surrogate: Surrogate = "matern", seed: int = 0) -> Model:
@@ -54,9 +66,6 @@ def fit_quality(X: Tensor, y: Tensor, surrogate: Surrogate = "matern", seed: int
             parameters sampled by NUTS, as in the paper; needs jax and numpyro. Where several
             outputs are modelled, `matern` is taken, because the others have one.
         seed: Of the Markov chain.
-
-    Raises:
-        MissingPackageError: If `saas-nuts` is asked for and jax or numpyro is missing.
     """
     outcome = Standardize(m=y.shape[-1])
     if surrogate == "matern" or y.shape[-1] > 1:
@@ -67,17 +76,14 @@ def fit_quality(X: Tensor, y: Tensor, surrogate: Surrogate = "matern", seed: int
         ensemble = EnsembleMapSaasSingleTaskGP(X, y, num_taus=len(taus), taus=taus)
         return _most_probable(ensemble, ENSEMBLE_ITERATIONS)
     sampled = SaasFullyBayesianSingleTaskGP(X, y, outcome_transform=outcome)
-    try:
-        fit_fully_bayesian_model_nuts(
-            sampled,
-            warmup_steps=NUTS_WARMUP,
-            num_samples=NUTS_SAMPLES,
-            thinning=NUTS_THINNING,
-            disable_progbar=True,
-            seed=seed,
-        )
-    except ImportError as error:
-        raise MissingPackageError("numpyro", "The surrogate saas-nuts", "nuts") from error
+    fit_fully_bayesian_model_nuts(
+        sampled,
+        warmup_steps=NUTS_WARMUP,
+        num_samples=NUTS_SAMPLES,
+        thinning=NUTS_THINNING,
+        disable_progbar=True,
+        seed=seed,
+    )
     result: Model = sampled
     return result
 
