@@ -52,6 +52,7 @@ def place(
     space: CandidateSpace,
     multiple: float | None = None,
     limit: int | None = None,
+    layers: frozenset[int] | None = None,
 ) -> Placed | None:
     """Return the point of a space that is an entry of the portfolio, or `None` if there is none.
 
@@ -63,13 +64,14 @@ def place(
         space: The space within its limits.
         multiple: Multiple of the default learning rate; `None` takes the entry's.
         limit: Most adapter parameters; `None` takes the space's budget.
+        layers: The layers of the entry; `None` takes all, or as many of them as fit.
     """
     if not _holds_methods(entry, space):
         return None
     rate = entry.multiple if multiple is None else multiple
     most = space.budget.limit if limit is None else limit
-    for layers in _layer_sets(space.spec.n_layers):
-        builder = _Builder(entry, space, layers, rate, most)
+    for chosen in _layer_sets(space.spec.n_layers) if layers is None else [layers]:
+        builder = _Builder(entry, space, chosen, rate, most)
         if not (builder.is_entry() and builder.fits(0.0)):
             continue
         point = builder.point(_largest_share(builder))
