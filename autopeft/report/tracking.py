@@ -1,5 +1,6 @@
 """MLflow: one parent run a search, a nested run a trial, written by the driver alone."""
 
+import json
 import logging
 import string
 import time
@@ -13,6 +14,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from autopeft.report import tags
 from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
@@ -23,8 +25,6 @@ from autopeft.trials.trial import TrialRecord
 logger = logging.getLogger(__name__)
 
 EXPERIMENT = "autopeft"
-_NUMBER_TAG = "autopeft.trial"
-_STUDY_TAG = "autopeft.study"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,7 @@ class MlflowTracker:
         """Log what the search was asked."""
         self._n_layers = n_layers
         self._try(self._log_params, self._parent, params)
+        self._try(lambda: self._client.set_tag(self._parent, tags.LAYERS, n_layers))
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
         """Write the trials of a resumed study that MLflow does not know yet."""
@@ -135,27 +136,27 @@ class MlflowTracker:
 
     def _find_runs(self) -> dict[int, str]:
         """Return the study's runs by trial number; the parent has number -1."""
-        query = f"tags.`{_STUDY_TAG}` = '{self._study_id}'"
+        query = f"tags.`{tags.STUDY}` = '{self._study_id}'"
         token = None
         while True:
             page = self._client.search_runs(
                 [self._experiment], query, max_results=1000, page_token=token
             )
-            self._runs.update({int(r.data.tags[_NUMBER_TAG]): r.info.run_id for r in page})
+            self._runs.update({int(r.data.tags[tags.NUMBER]): r.info.run_id for r in page})
             token = page.token
             if not token:
                 return self._runs
 
     def _create(self, name: str, number: int, parent: str | None) -> str:
-        tags = {
-            _STUDY_TAG: self._study_id,
-            _NUMBER_TAG: str(number),
+        own = {
+            tags.STUDY: self._study_id,
+            tags.NUMBER: str(number),
             "mlflow.source.name": "autopeft search",
             "mlflow.source.type": "LOCAL",
         }
         if parent:
-            tags["mlflow.parentRunId"] = parent
-        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
+            own["mlflow.parentRunId"] = parent
+        run = self._client.create_run(self._experiment, run_name=name, tags=own)
         self._runs[number] = run.info.run_id
         return str(run.info.run_id)
 
@@ -185,6 +186,7 @@ class MlflowTracker:
             "repeat_of": record.repeat_of,
         }
         self._log_params(run_id, params)
+        self._client.set_tag(run_id, tags.CONFIGURATION, json.dumps(configuration.to_dict()))
         costs = {
             "adapter_params": record.cost.adapter_params,
             "adapter_share_percent": 100 * record.cost.adapter_params / record.cost.base_params,
@@ -209,10 +211,10 @@ class MlflowTracker:
         run_id = self._runs[record.number]
         result = record.result
         assert result is not None
-        tags = {"status": result.status.value}
+        said = {"status": result.status.value}
         if result.reason:
-            tags["failure_reason"] = result.reason[:5000]
-        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+            said["failure_reason"] = result.reason[:5000]
+        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in said.items()])
         # A trial that was stopped early did what was asked of it: MLflow shows it as finished,
         # and its status tag tells the difference.
         self._client.set_terminated(run_id, "FAILED" if result.status.failed else "FINISHED")
@@ -257,7 +259,7 @@ class MlflowTracker:
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         self._client.log_batch(run_id, metrics=metrics)
 
-    def _try(self, action: Callable[..., None], *arguments: Any) -> None:
+    def _try(self, action: Callable[..., object], *arguments: Any) -> None:
         if self._broken:
             return
         try:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -84,11 +84,6 @@ class PastStudy:
                 kept.append(replace(trial, measured=finite))
         return replace(self, trials=tuple(kept), left_out=tuple(left_out))
 
-    @property
-    def reasons(self) -> dict[str, int]:
-        """How many trials were left out for which reason, the most frequent first."""
-        return dict(Counter(reason for _, reason in self.left_out).most_common())
-
     def facts(self) -> dict[str, Any]:
         """Return what the record of a search says of the study."""
         named = {name: getattr(self, name) for name in ("name", "study_id", "task", "model")}
@@ -125,9 +120,22 @@ class PastStudy:
         return cls(**{**data, "trials": trials, "left_out": left_out})
 
 
-def counted(reasons: Mapping[str, int] | Iterable[tuple[str, int]]) -> str:
-    """Return reasons with how often each holds: `2 failed (oom_gpu), 1 was not measured`."""
-    return ", ".join(f"{n} {reason}" for reason, n in dict(reasons).items())
+def counted(reasons: Iterable[str]) -> str:
+    """Return reasons with how often each holds: `2 failed (oom_gpu), 1 had no quality yet`."""
+    return ", ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common())
+
+
+def warm_start_notes(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line on each earlier study that a study began with.
+
+    Args:
+        manifest: The study's manifest, or its plan.
+    """
+    for facts in manifest.get("warm_start", []):  # studies were made before there was any
+        text = f"warm start from {facts['name']}: {facts['trials']} trials of {facts['task']} "
+        text += f"on {facts['model']}"
+        reasons = counted(entry["reason"] for entry in facts["left_out"])
+        yield f"{text}; left out: {reasons}" if reasons else text
 
 
 def _obstacle(trial: PastTrial, methods: Sequence[str]) -> str:
@@ -138,11 +146,19 @@ def _obstacle(trial: PastTrial, methods: Sequence[str]) -> str:
         return "trained the head alone"
     if foreign:
         return f"used {' and '.join(foreign)}, which this search does not have"
-    for component in trial.configuration.components:
+    return _unknown_setting(trial.configuration) or _unmeasured(trial)
+
+
+def _unknown_setting(configuration: Configuration) -> str:
+    for component in configuration.components:
         known = catalogue()[component.method].domains
         unknown = sorted({name for name, _ in component.params} - set(known))
         if unknown:
             return f"had the setting {unknown[0]}, which {component.method} does not have"
+    return ""
+
+
+def _unmeasured(trial: PastTrial) -> str:
     if trial.failure:
         return f"failed ({trial.failure})"
     if not trial.measured:

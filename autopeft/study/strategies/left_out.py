@@ -45,7 +45,7 @@ class LeftOut:
         self._last = np.array([group[-1] for group in self._groups])
         self.truth = self._measured[self._last]
         distances = np.linalg.norm(rows[:, None] - rows[None], axis=2)
-        self._precisions = [
+        self._precisions: list[Matrix] = [
             np.linalg.inv(_matern(distances / length) + noise * np.eye(len(rows)))
             for length, noise in itertools.product(LENGTHS, NOISES)
         ]

@@ -24,7 +24,7 @@ Matrix = NDArray[np.float64]
 
 #: Measurements that a source is fitted to: the time of a fit grows with their cube.
 MOST_ROWS = 400
-#: What is guessed of how well trials predict each other, and how many trials that weighs as much as.
+#: What is guessed of how well trials predict each other; it weighs as much as so many trials.
 GUESS, N_GUESSED = 0.5, 10
 
 

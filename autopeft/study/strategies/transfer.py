@@ -122,7 +122,8 @@ def slopes_of(left_out: LeftOut, sources: Matrix, seed: int) -> Matrix:
         mean, deviation = left_out.predicted(start, GUESS_WEIGHT)
         losses.append(_misranked(mean + deviation * noise, left_out.truth))
     worth = np.array([left_out.slope(source, GUESS_WEIGHT) for source in sources.T])
-    return _weights(np.stack(losses)) * worth * left_out.deviation
+    slopes: Matrix = _weights(np.stack(losses)) * worth * left_out.deviation
+    return slopes
 
 
 def _thinned(trials: Sequence[Hashable]) -> list[int]:
