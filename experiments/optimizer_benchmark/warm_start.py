@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from table import OBJECTIVES
 
 from autopeft.study.past import PastStudy, PastTrial
 from autopeft.study.strategies.bayesian import WARM_SHARE, BayesianStrategy
-from autopeft.study.strategies.warm_points import warm_points
+from autopeft.study.strategies.warm_points import WARM, goes_on, warm_points
 
 Values = NDArray[np.float64]
 #: Rows to evaluate of a training in the tables: the noise of an accuracy.
@@ -123,14 +124,22 @@ def run(
 
 
 def _start(rows: Rows, strategy: BayesianStrategy, seed: int) -> list[int]:
-    """Return the first rows: for half of them the nearest to the sources' best points."""
+    """Return the first rows: two of a cold start, what is next to the sources' points, the others.
+
+    As in a search, which begins with two points of LoRA.
+    """
+    cold = rows.start(seed)
+    chosen, origins = cold[:2], [""] * 2
     warm = warm_points(strategy._sources, rows.table.space)  # noqa: SLF001
-    chosen: list[int] = []
     for point in warm[: int(WARM_SHARE * N_INITIAL)]:
+        pairs = zip(rows.records(chosen), origins, strict=True)
+        if not goes_on([replace(r, notes={"origin": o}) for r, o in pairs], OBJECTIVES):
+            break
         distances = np.abs(rows.features - rows.domain.row(point)).sum(axis=1)
         distances[chosen] = np.inf
         chosen.append(int(distances.argmin()))
-    return [*chosen, *(i for i in rows.start(seed) if i not in chosen)][:N_INITIAL]
+        origins.append(WARM)
+    return [*chosen, *(i for i in cold if i not in chosen)][:N_INITIAL]
 
 
 def summary(results: Sequence[dict[str, Any]], at: Sequence[int]) -> str:

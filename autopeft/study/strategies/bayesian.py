@@ -23,7 +23,7 @@ from autopeft.study.strategies.source import Sources
 from autopeft.study.strategies.start import start_points
 from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_packages
 from autopeft.study.strategies.transfer import fitted_from
-from autopeft.study.strategies.warm_points import warm_points
+from autopeft.study.strategies.warm_points import WARM, goes_on, warm_points
 from autopeft.study.strategy import Candidate, Surrogate
 from autopeft.trials.trial import TrialRecord
 
@@ -94,12 +94,12 @@ class BayesianStrategy:
         measured = [r for r in records if r.quality is not None and not r.status.failed]
         qualities = {r.quality for r in measured}
         if number < self._n_initial or len(measured) < 3 or len(qualities) < 2:
-            return self._start(tried)
+            return self._start(tried, records)
         try:
             return self._promising(records, measured, tried, generator(self._seed, number))
         except NUMERICAL_ERRORS as error:
             logger.warning("trial %d gets a quasi-random point: %s", number, error)
-            return self._start(tried)
+            return self._start(tried, records)
 
     def _promising(
         self,
@@ -121,9 +121,11 @@ class BayesianStrategy:
                 return Candidate(assignment=point, notes=notes)
         return None
 
-    def _start(self, tried: set[str]) -> Candidate | None:
+    def _start(self, tried: set[str], records: Sequence[TrialRecord]) -> Candidate | None:
         """Return the next point of the start."""
         for origin, points in self._well_known.items():
+            if origin == WARM and not goes_on(records, self._objectives):
+                continue
             for point in filter(self._space.trained, self._untried(points, tried)):
                 return Candidate(assignment=point, notes={"origin": origin})
         for point in filter(self._space.trained, untried_sobol(self._space, self._seed, tried)):
@@ -136,7 +138,7 @@ class BayesianStrategy:
         if not self._sources:
             return cold
         warm = warm_points(self._sources, self._space)[: int(WARM_SHARE * self._n_initial)]
-        return {"ladder": cold.pop("ladder"), "warm": warm, **cold}
+        return {"ladder": cold.pop("ladder"), WARM: warm, **cold}
 
     def _gain(
         self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord], seed: int

@@ -1,10 +1,11 @@
 """The best configurations of earlier studies as points of this search, to begin with."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.methods.compose import count_parameters
@@ -13,12 +14,16 @@ from autopeft.models.spec import ModelSpec
 from autopeft.space.catalogue import shared_learning_rate
 from autopeft.space.configuration import Component, Configuration, TrainingParams, Value
 from autopeft.space.hyperparameter import Assignment, Choice, FloatRange, Hyperparameter, IntRange
-from autopeft.study.pareto import front, hypervolume
+from autopeft.study.objective import Objective, compared
+from autopeft.study.pareto import dominates, front, hypervolume
 from autopeft.study.past import PastTrial
 from autopeft.study.strategies.placing import place
 from autopeft.study.strategies.portfolio import KnownComponent, KnownConfiguration
 from autopeft.study.strategies.source import Source, Sources
+from autopeft.trials.trial import TrialRecord
 
+#: Origin, in its notes, of a trial of such a point.
+WARM = "warm"
 #: How far beyond the worst of a front its hypervolume is measured from, on either axis.
 _MARGIN = 0.1
 
@@ -33,6 +38,22 @@ def warm_points(sources: Sources, space: CandidateSpace) -> list[Assignment]:
     points = [point for row in zip_longest(*columns) for point in row if point is not None]
     by_digest = {space.configuration(point).digest: point for point in reversed(points)}
     return list(reversed(by_digest.values()))
+
+
+def goes_on(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> bool:
+    """Tell whether more points of earlier studies are worth a trial.
+
+    They are as long as none of those that were tried failed, or is dominated by a trial of another
+    origin: a study of something else should cost a trial, not half of the start.
+    """
+    values: dict[bool, list[NDArray[np.float64]]] = {True: [], False: []}
+    for record in records:
+        warm = record.notes.get("origin") == WARM
+        if warm and record.status.failed:
+            return False
+        if record.result is not None and record.quality is not None:
+            values[warm].append(np.array(compared(record, objectives)))
+    return not any(dominates(cold, warm) for cold in values[False] for warm in values[True])
 
 
 def _placed(source: Source, space: CandidateSpace) -> Iterator[Assignment]:

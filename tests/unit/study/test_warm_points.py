@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autopeft.cost.budget import ParamBudget
+from autopeft.cost.candidates import CandidateSpace
+from autopeft.methods.registry import method_names
+from autopeft.models.spec import inspect_model
+from autopeft.study.objective import parse_objectives
+from autopeft.study.past import PastStudy, PastTrial
+from autopeft.study.strategies.drawing import untried_sobol
+from autopeft.study.strategies.source import Sources
+from autopeft.study.strategies.warm_points import goes_on, stretched, warm_points
+from autopeft.trials.trial import TrialStatus
+from tests.records import record
+from tests.spaces import space_of
+from tests.tiny import build
+
+SPECS = {family: inspect_model(build(family, "meta")) for family in ("bert", "llama")}
+OBJECTIVES = parse_objectives("quality,params")
+
+
+def candidates(space: str, limit: int, family: str = "bert") -> CandidateSpace:
+    spec = SPECS[family]
+    budget = ParamBudget(text=str(limit), limit=limit)
+    return CandidateSpace(space_of(space, spec.n_layers), spec, budget)
+
+
+def study_of(space: CandidateSpace, n: int = 24) -> PastStudy:
+    """Return a study in which larger is better and the learning rate matters."""
+    points = untried_sobol(space, 0, set())
+    trials = []
+    for number in range(n):
+        point = next(points)
+        size = space.adapter_params(point) or 0
+        rate = float(point["learning_rate_multiple"])
+        quality = 0.5 + 0.1 * size / space.budget.limit - 0.01 * abs(rate - 3.0)
+        configuration = space.configuration(point)
+        measured = ((1.0, quality),)
+        trials.append(
+            PastTrial(
+                number=number,
+                configuration=configuration,
+                adapter_params=size,
+                measured=measured,
+            )
+        )
+    return PastStudy(
+        name="past",
+        study_id="past",
+        task="t",
+        model="m",
+        n_layers=space.spec.n_layers,
+        base_params=space.spec.base_params,
+        trials=tuple(trials),
+    )
+
+
+def test_in_the_same_space_a_point_is_what_it_was() -> None:
+    space = candidates("default", 3_000)
+    study = study_of(space)
+    points = warm_points(Sources([study], space), space)
+    assert len(points) > 2
+    before = {trial.configuration.digest for trial in study.trials}
+    assert {space.configuration(point).digest for point in points} <= before
+
+
+@pytest.mark.parametrize(("space", "limit"), [("default", 300), ("lora", 3_000)])
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_elsewhere_it_fits_the_space_and_the_budget(space: str, limit: int, family: str) -> None:
+    here = candidates(space, limit, family)
+    study = study_of(candidates("default", 30_000)).usable_for(here.space.methods)
+    points = warm_points(Sources([study], here), here)
+    assert points
+    for point in points:
+        assert here.space.contains(point)
+        assert here.fits(point)
+    digests = [here.configuration(point).digest for point in points]
+    assert len(set(digests)) == len(digests)
+
+
+def test_every_method_can_be_taken_over() -> None:
+    space = candidates("everything", 3_000)
+    study = study_of(space, 80)
+    assert {t.configuration.method for t in study.trials} <= set(method_names())
+    points = warm_points(Sources([study], space), space)
+    assert points
+    assert all(space.fits(point) for point in points)
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_layers_lie_where_they_lay(n: int, n_here: int, data: st.DataObject) -> None:
+    layers = data.draw(st.sets(st.integers(0, n - 1), min_size=1))
+    here = stretched(layers, n, n_here)
+    assert here
+    assert here <= set(range(n_here))
+    if n_here >= n:
+        # Nothing is lost on a deeper model.
+        assert stretched(set(here), n_here, n) >= layers or n_here % n
+    if n_here == n:
+        assert here == layers
+    assert stretched(set(range(n)), n, n_here) == set(range(n_here))
+
+
+def test_points_of_a_study_go_on_until_one_is_beaten() -> None:
+    ladder = record(0, [0.5, 0.6], 1_000)
+    warm = {"origin": "warm"}
+    better = record(1, [0.5, 0.7], 1_000, notes=warm)
+    cheaper = record(2, [0.5, 0.55], 100, notes=warm)
+    worse = record(3, [0.5, 0.55], 2_000, notes=warm)
+    running = record(4, [0.4], 2_000, None, notes=warm)
+    failed = record(5, [], 10, TrialStatus.NAN, notes=warm)
+    assert goes_on([], OBJECTIVES)
+    assert goes_on([ladder, better, cheaper, running], OBJECTIVES)
+    assert not goes_on([ladder, better, worse], OBJECTIVES)
+    assert not goes_on([ladder, failed], OBJECTIVES)
+    # Points of studies may beat each other.
+    assert goes_on([ladder, better, replace(worse, cost=better.cost)][1:], OBJECTIVES)
