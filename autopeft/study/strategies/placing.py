@@ -184,11 +184,13 @@ def _held(part: KnownComponent) -> dict[str, Value]:
 
 
 def nearest(h: Hyperparameter, value: Value) -> Value:
-    """Return the value of a dimension that is nearest to another; no size is switched off."""
+    """Return the value of a dimension nearest to another; no size is switched off for it."""
     if isinstance(h, Choice) and not all(map(_is_number, (value, *h.choices))):
         return value if h.contains(value) else h.choices[0]
     if isinstance(h, Choice | Ordered):
         values = h.choices if isinstance(h, Choice) else h.values
+        if value in values:
+            return value
         above = [v for v in values if float(v) > 0] or list(values)
         return min(above, key=lambda v: abs(float(v) - float(value)))
     assert isinstance(h, FloatRange | IntRange)

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
-from autopeft.methods.registry import method_names
 from autopeft.models.spec import inspect_model
 from autopeft.study.objective import parse_objectives
 from autopeft.study.past import PastStudy, PastTrial
 from autopeft.study.strategies.drawing import untried_sobol
+from autopeft.study.strategies.placing import place
 from autopeft.study.strategies.source import Sources
-from autopeft.study.strategies.warm_points import goes_on, stretched, warm_points
+from autopeft.study.strategies.warm_points import _as_known, goes_on, stretched, warm_points
 from autopeft.trials.trial import TrialStatus
 from tests.records import record
 from tests.spaces import space_of
@@ -28,7 +28,7 @@ def candidates(space: str, limit: int, family: str = "bert") -> CandidateSpace:
     return CandidateSpace(space_of(space, spec.n_layers), spec, budget)
 
 
-def study_of(space: CandidateSpace, n: int = 24) -> PastStudy:
+def study_of(space: CandidateSpace, n: int = 14) -> PastStudy:
     """Return a study in which larger is better and the learning rate matters."""
     points = untried_sobol(space, 0, set())
     trials = []
@@ -81,13 +81,20 @@ def test_elsewhere_it_fits_the_space_and_the_budget(space: str, limit: int, fami
     assert len(set(digests)) == len(digests)
 
 
-def test_every_method_can_be_taken_over() -> None:
-    space = candidates("everything", 3_000)
-    study = study_of(space, 80)
-    assert {t.configuration.method for t in study.trials} <= set(method_names())
-    points = warm_points(Sources([study], space), space)
-    assert points
-    assert all(space.fits(point) for point in points)
+@pytest.mark.parametrize("name", ["everything", "autopeft-paper"])
+def test_a_configuration_of_the_space_is_found_again(name: str) -> None:
+    space = candidates(name, 6_000)
+    seen = set()
+    for point in untried_sobol(space, 0, set(), most_draws=200):
+        configuration = space.configuration(point)
+        if not configuration.components or configuration.method in seen:
+            continue
+        seen.add(configuration.method)
+        layers = {layer for part in configuration.components for layer in part.layers}
+        placed = place(_as_known(configuration, space.spec), space, layers=frozenset(layers))
+        assert placed is not None, configuration
+        assert space.configuration(placed.point) == configuration
+    assert len(seen) > (35 if name == "everything" else 3)
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.data())
