@@ -9,12 +9,14 @@ Rows are appended as they are measured; a second run goes on where the first end
 The sample is the first points of a scrambled Sobol sequence over the default space within 1 % of
 MiniLM's parameters; the first of them are trained with a second seed too, after all others.
 `--part I/N` trains every N-th of these trainings from the I-th on, into a file of its own.
+
+Before the end a rung is measured twice: `reports` has what a trial reports, which is that of
+weights averaged over the latest steps, and `plain` metrics and loss of the weights as they are.
 """
 
 import argparse
 import itertools
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,28 +25,12 @@ import torch
 
 from autopeft.api.problem import Problem, resolve
 from autopeft.api.request import SearchRequest
-from autopeft.runners.local import run_trial
 from autopeft.study.strategies.drawing import untried_sobol
 from autopeft.trials.engine import Engine, Workload
-from autopeft.trials.ports import Decision
-from autopeft.trials.trial import RungReport, TrialResult, TrialSpec
+from autopeft.trials.training import DivergedError, TrialRun
+from autopeft.trials.trial import TrialSpec, TrialStatus
 
 RUNGS = (1 / 9, 1 / 3, 1.0)
-
-
-class Curve:
-    """Takes what one trial measures, and stops none."""
-
-    def __init__(self) -> None:
-        self.reports: list[RungReport] = []
-        self.result: TrialResult | None = None
-
-    def report(self, _: int, report: RungReport) -> Decision:
-        self.reports.append(report)
-        return Decision.CONTINUE
-
-    def finish(self, _: int, result: TrialResult) -> None:
-        self.result = result
 
 
 def problem_of(options: argparse.Namespace) -> Problem:
@@ -73,10 +59,19 @@ def train(
     spec = TrialSpec(
         number=number, configuration=configuration, rungs=RUNGS, epochs=problem.epochs, seed=seed
     )
-    curve = Curve()
-    with tempfile.TemporaryDirectory() as folder:
-        run_trial(engine, spec, Path(folder), curve)
-    assert curve.result is not None
+    status, reports, plain = TrialStatus.COMPLETE, [], []
+    run = TrialRun(engine, spec)
+    try:
+        for _ in spec.rungs:
+            report = run.advance()
+            reports.append(report.to_dict())
+            if not report.last:
+                metrics, eval_loss = run.evaluate()
+                plain.append({"metrics": metrics, "eval_loss": eval_loss})
+    except DivergedError:
+        status = TrialStatus.NAN
+    finally:
+        run.close()
     cost = problem.cost(configuration)
     return {
         "number": number,
@@ -85,8 +80,9 @@ def train(
         "point": dict(point),
         "adapter_params": cost.adapter_params,
         "peak_memory_bytes": cost.peak_memory_bytes,
-        "status": curve.result.status.value,
-        "reports": [report.to_dict() for report in curve.reports],
+        "status": status.value,
+        "reports": reports,
+        "plain": plain,
     }
 
 
