@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autopeft.api.problem import Problem
 from autopeft.api.result import SearchResult
-from autopeft.api.wiring import tracking_place
+from autopeft.api.tracking import tracking_place
 from autopeft.errors import RequestError, StudyError
 from autopeft.study.past import LEAST_TRIALS, PastStudy, PastTrial, counted
 from autopeft.trials.folder import StudyFolder, write_json

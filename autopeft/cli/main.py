@@ -235,6 +235,19 @@ app.add_typer(space_app)
 
 
 @app.command()
+def sync(
+    study: StudyArgument = None,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(help="MLflow tracking server. Default: the one of the search.")
+    ] = None,
+) -> None:
+    """Write to MLflow what it lacks of a study, after its server was away."""
+    from autopeft.cli.ui import sync_command
+
+    sync_command(study, mlflow_uri)
+
+
+@app.command()
 def ui(
     studies: Annotated[
         Path, typer.Option(help="Folder of studies; its mlflow.db is shown.")

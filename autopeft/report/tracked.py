@@ -8,15 +8,20 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from autopeft.errors import SpaceError, StudyError, UnknownNameError
-from autopeft.report import tags
-from autopeft.report.tracking import TrackingPlace
+from autopeft.report.mlflow_runs import (
+    CONFIGURATION_TAG,
+    LAYERS_TAG,
+    NUMBER_TAG,
+    SEARCH,
+    STUDY_TAG,
+    TrackingPlace,
+)
 from autopeft.space.configuration import Configuration
 from autopeft.study.past import PastStudy, PastTrial
 from autopeft.trials.trial import TrialStatus
 
 #: Studies of an experiment that are read: each is a model of its own.
 MOST_STUDIES = 8
-_PARENT = -1
 
 
 def tracked_studies(place: TrackingPlace, experiment: str) -> list[PastStudy]:
@@ -42,7 +47,7 @@ def tracked_studies(place: TrackingPlace, experiment: str) -> list[PastStudy]:
             names = [e.name for e in client.search_experiments()]
             raise UnknownNameError("MLflow experiment", experiment, names)
         runs = list(_runs(client, found.experiment_id))
-        parents = [run for run in runs if run.data.tags[tags.NUMBER] == str(_PARENT)]
+        parents = [run for run in runs if run.data.tags[NUMBER_TAG] == str(SEARCH)]
         parents.sort(key=lambda run: -run.info.start_time)
         return [_study(client, parent, runs) for parent in parents[:MOST_STUDIES]]
     except MlflowException as error:
@@ -55,23 +60,23 @@ def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
     token = None
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
-        yield from (run for run in page if {tags.STUDY, tags.NUMBER} <= set(run.data.tags))
+        yield from (run for run in page if {STUDY_TAG, NUMBER_TAG} <= set(run.data.tags))
         token = page.token
         if not token:
             return
 
 
 def _study(client: MlflowClient, parent: Run, runs: Sequence[Run]) -> PastStudy:
-    own_tags, params = parent.data.tags, parent.data.params
-    study_id = own_tags[tags.STUDY]
-    own = [run for run in runs if run.data.tags[tags.STUDY] == study_id and run is not parent]
-    own.sort(key=lambda run: int(run.data.tags[tags.NUMBER]))
-    whole = tags.LAYERS in own_tags and "base_params" in params
+    tags, params = parent.data.tags, parent.data.params
+    study_id = tags[STUDY_TAG]
+    own = [run for run in runs if run.data.tags[STUDY_TAG] == study_id and run is not parent]
+    own.sort(key=lambda run: int(run.data.tags[NUMBER_TAG]))
+    whole = LAYERS_TAG in tags and "base_params" in params
     trials, left_out = [], []
     for run in own:
         trial = _trial(client, run) if whole else None
         if trial is None:
-            number = int(run.data.tags[tags.NUMBER])
+            number = int(run.data.tags[NUMBER_TAG])
             left_out.append((number, "does not have its configuration in MLflow"))
         else:
             trials.append(trial)
@@ -80,7 +85,7 @@ def _study(client: MlflowClient, parent: Run, runs: Sequence[Run]) -> PastStudy:
         study_id=study_id,
         task=params.get("task", "an unknown task"),
         model=params.get("model", "an unknown model"),
-        n_layers=int(own_tags.get(tags.LAYERS, 1)),
+        n_layers=int(tags.get(LAYERS_TAG, 1)),
         base_params=int(params.get("base_params", 1)),
         trials=tuple(trials),
         left_out=tuple(left_out),
@@ -89,20 +94,20 @@ def _study(client: MlflowClient, parent: Run, runs: Sequence[Run]) -> PastStudy:
 
 def _trial(client: MlflowClient, run: Run) -> PastTrial | None:
     """Return a trial, `None` if its run lacks what an older version did not write."""
-    own, metrics = run.data.tags, run.data.metrics
+    tags, metrics = run.data.tags, run.data.metrics
     try:
-        configuration = Configuration.from_dict(json.loads(own[tags.CONFIGURATION]))
+        configuration = Configuration.from_dict(json.loads(tags[CONFIGURATION_TAG]))
         count = int(metrics["adapter_params"])
     except (KeyError, ValueError, SpaceError):
         return None
-    status = TrialStatus(own.get("status", TrialStatus.RUNNING.value))
+    status = TrialStatus(tags.get("status", TrialStatus.RUNNING.value))
     steps = {}
     for name in ("fidelity", "quality"):
         history = client.get_metric_history(run.info.run_id, name)
         steps[name] = {metric.step: float(metric.value) for metric in history}
     shared = sorted(set(steps["fidelity"]) & set(steps["quality"]))
     return PastTrial(
-        number=int(own[tags.NUMBER]),
+        number=int(tags[NUMBER_TAG]),
         configuration=configuration,
         adapter_params=count,
         measured=tuple((steps["fidelity"][step], steps["quality"][step]) for step in shared),

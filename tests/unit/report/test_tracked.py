@@ -5,9 +5,16 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from autopeft.errors import StudyError, UnknownNameError
-from autopeft.report import tags
+from autopeft.report.mlflow_runs import (
+    CONFIGURATION_TAG,
+    EXPERIMENT,
+    NUMBER_TAG,
+    StudyRuns,
+    TrackedStudy,
+    TrackingPlace,
+    local_place,
+)
 from autopeft.report.tracked import tracked_studies
-from autopeft.report.tracking import EXPERIMENT, MlflowTracker, TrackingPlace, local_place
 from autopeft.study.past import PastTrial
 from autopeft.trials.trial import TrialStatus
 from tests.records import record
@@ -21,9 +28,16 @@ TRIALS = [
 
 
 def track(place: TrackingPlace, name: str) -> None:
-    tracker = MlflowTracker(place, f"id of {name}", name)
-    tracker.describe_search({"task": "rte", "model": "minilm", "base_params": 1_000_000}, 2)
-    tracker.catch_up(TRIALS)
+    study = TrackedStudy(
+        study_id=f"id of {name}",
+        name=name,
+        n_layers=2,
+        params={"task": "rte", "model": "minilm", "base_params": 1_000_000},
+        dataset={"name": "rte", "digest": "0", "source_type": "local", "source": "{}"},
+    )
+    runs = StudyRuns(place, study)
+    for trial in TRIALS:
+        runs.write(trial)
 
 
 def test_what_was_tracked_is_what_was_recorded(tmp_path: Path) -> None:
@@ -46,8 +60,8 @@ def test_runs_of_older_versions_are_listed(tmp_path: Path) -> None:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     for run in client.search_runs([experiment.experiment_id]):
-        if run.data.tags[tags.NUMBER] == "1":
-            client.delete_tag(run.info.run_id, tags.CONFIGURATION)
+        if run.data.tags[NUMBER_TAG] == "1":
+            client.delete_tag(run.info.run_id, CONFIGURATION_TAG)
     [study] = tracked_studies(place, EXPERIMENT)
     assert [trial.number for trial in study.trials] == [0, 2, 3]
     assert study.left_out == ((1, "does not have its configuration in MLflow"),)
