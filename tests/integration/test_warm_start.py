@@ -8,40 +8,48 @@ from typing import Any
 import pytest
 
 import autopeft
+from autopeft.api.problem import resolve
+from autopeft.api.request import SearchRequest
 from autopeft.api.result import SearchResult
 from autopeft.api.search import resume_search
+from autopeft.api.warm_start import read_past
+from autopeft.api.wiring import build_strategy
 from autopeft.errors import RequestError, StudyError
 from autopeft.study.past import PastStudy
+from autopeft.trials.folder import StudyFolder
 from tests.command import as_options, run
-from tests.integration.test_search import outcome
-
-WARM = {"seed": 9, "fidelity": "none", "epochs": 4.0}
 
 
-def test_a_resumed_search_equals_an_uninterrupted_one_without_the_source(
+def test_a_resumed_search_needs_no_source_and_asks_for_the_same(
     tiny_study: SearchResult, tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
     source = tmp_path / "source"
     shutil.copytree(tiny_study.folder.path, source)
     # Named twice, and the same study in another folder: it counts once.
     names = (str(source), str(source), str(tiny_study.folder.path))
-    asked = {**tiny_settings, **WARM, "warm_start": names}
-    whole = autopeft.search(study=tmp_path / "whole", **{**asked, "trials": 7})
-    begun = autopeft.search(study=tmp_path / "begun", **{**asked, "trials": 4})
+    asked = {**tiny_settings, "fidelity": "none", "trials": 7, "warm_start": names}
+    problem = resolve(SearchRequest.build(**asked))
+    past = read_past(problem, StudyFolder(tmp_path / "s"))
+    begun = autopeft.search(study=tmp_path / "s", **{**asked, "trials": 4})
     shutil.rmtree(source)
-    gone_on = resume_search(begun.folder.path, {"trials": 7})
-    assert outcome(gone_on.trials) == outcome(whole.trials)
-    [facts] = whole.manifest["warm_start"]
-    assert (facts["study_id"], facts["trials"]) == (tiny_study.manifest["study_id"], 8)
-    origins = [trial.notes["origin"] for trial in whole.trials]
-    assert origins[:3] == ["ladder", "ladder", "warm"]
-    assert "nehvi" in origins
-    [kept] = json.loads(whole.folder.warm_start_file.read_text())
-    assert len(PastStudy.from_dict(kept).trials) == 8
+    result = resume_search(begun.folder.path, {"trials": 7})
 
-    whole.folder.warm_start_file.unlink()
+    straight = build_strategy(problem, problem.reference_point(), past)
+    for number, trial in enumerate(result.trials):
+        candidate = straight.ask(result.trials[:number], number)
+        assert candidate is not None
+        assert candidate.assignment == trial.assignment
+    origins = [trial.notes["origin"] for trial in result.trials]
+    assert origins[:3] == ["ladder", "ladder", "warm"]
+    assert origins[-1] == "nehvi"
+
+    [facts] = result.manifest["warm_start"]
+    assert (facts["study_id"], facts["trials"]) == (tiny_study.manifest["study_id"], 8)
+    [kept] = json.loads(result.folder.warm_start_file.read_text())
+    assert [PastStudy.from_dict(kept)] == past
+    result.folder.warm_start_file.unlink()
     with pytest.raises(StudyError, match="what the study took from earlier ones"):
-        resume_search(whole.folder.path, {"trials": 8})
+        resume_search(result.folder.path, {"trials": 8})
 
 
 def test_a_study_with_nothing_of_use_says_why(
