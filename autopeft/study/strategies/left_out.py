@@ -45,8 +45,8 @@ class LeftOut:
         self._last = np.array([group[-1] for group in self._groups])
         self.truth = self._measured[self._last]
         distances = np.linalg.norm(rows[:, None] - rows[None], axis=2)
-        self._precisions: list[Matrix] = [
-            np.linalg.inv(_matern(distances / length) + noise * np.eye(len(rows)))
+        self._precisions = [
+            _inverse(_matern(distances / length) + noise * np.eye(len(rows)))
             for length, noise in itertools.product(LENGTHS, NOISES)
         ]
         self._volumes = [-float(np.linalg.slogdet(p)[1]) for p in self._precisions]
@@ -66,7 +66,7 @@ class LeftOut:
             rest = whole
             if start is not None:
                 rest = self._rest(start, self.slope(start, weight, without=i))
-            inverse = np.linalg.inv(precision[np.ix_(group, group)])
+            inverse = _inverse(precision[np.ix_(group, group)])
             error = inverse @ (precision @ _centred(rest, precision))[group]
             means.append(self.truth[i] - error[-1])
             deviations.append(np.sqrt(variance * inverse[-1, -1]))
@@ -104,6 +104,10 @@ def _centred(values: Matrix, precision: Matrix) -> Matrix:
     weights = precision.sum(axis=0)
     centred: Matrix = values - weights @ values / weights.sum()
     return centred
+
+
+def _inverse(matrix: Matrix) -> Matrix:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def _matern(distances: Matrix) -> Matrix:
