@@ -240,11 +240,14 @@ def sync(
     mlflow_uri: Annotated[
         str | None, typer.Option(help="MLflow tracking server. Default: the one of the search.")
     ] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Register the best trial's model under this name, too.")
+    ] = None,
 ) -> None:
     """Write to MLflow what it lacks of a study, after its server was away."""
     from autopeft.cli.ui import sync_command
 
-    sync_command(study, mlflow_uri)
+    sync_command(study, mlflow_uri, register)
 
 
 @app.command()
