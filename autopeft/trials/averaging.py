@@ -14,8 +14,8 @@ from torch import nn
 
 #: Most steps that a mean is taken over; they are spread evenly over the last half.
 MAX_STEPS = 16
-#: With fewer steps than this in the last half there is no mean: at the very beginning weights go one
-#: way, and their mean is behind them.
+#: With fewer steps than this in the last half there is no mean: at the very beginning weights go
+#: one way, and their mean is behind them.
 MIN_STEPS = 8
 
 
