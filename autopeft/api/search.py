@@ -12,7 +12,7 @@ from autopeft.api.problem import Problem, resolve
 from autopeft.api.provenance import manifest
 from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, storage_url
-from autopeft.api.tracking import close_tracker, study_tracker, tracking_place
+from autopeft.api.tracking import close_tracker, log_winner, study_tracker, tracking_place
 from autopeft.api.warm_start import keep_past, kept_past, read_past
 from autopeft.api.wiring import build_runner, build_strategy
 from autopeft.errors import RequestError, StudyError
@@ -167,6 +167,8 @@ def _prepare(
     place = tracking_place(folder, problem.request.mlflow_uri)
     tracker = study_tracker(folder, recorded, place)
     tracker.catch_up(store.records)
+    if problem.request.system_metrics:
+        tracker.watch_system()
     checkpoints = _Checkpoints(folder)
     for record in store.records:
         checkpoints.finished(record)
@@ -192,6 +194,8 @@ def _run(search: _Search, folder: StudyFolder) -> SearchResult:
     finally:
         result = SearchResult(folder)
         files = write_report(result.summary, result.to_dict(), folder.report)
+        if status == "FINISHED":
+            log_winner(search.tracker, result)
         close_tracker(search.tracker, result, status, files)
     return result
 

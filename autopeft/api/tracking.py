@@ -1,6 +1,7 @@
 """MLflow for a study, from what its folder says of it, and what it lacks written later."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from autopeft.report.mlflow_runs import (
 from autopeft.report.tracking import MlflowTracker
 from autopeft.trials.folder import StudyFolder
 
+#: Number of the trial that is logged as the search's model.
+_WINNER_TAG = "autopeft.winner"
 #: MLflow takes as many letters of a data set's digest.
 _DIGEST_LETTERS = 36
 
@@ -37,12 +40,13 @@ class Synced:
     n_trials: int
 
 
-def sync_study(folder: Path, uri: str | None = None) -> Synced:
+def sync_study(folder: Path, uri: str | None = None, registered: str | None = None) -> Synced:
     """Write to MLflow what it does not know of a study; nothing is written twice.
 
     Args:
         folder: The study's folder.
         uri: Tracking server; `None` takes the one of the search.
+        registered: Name to register the best trial's model under.
 
     Raises:
         StudyError: If there is no study, or the server cannot be reached.
@@ -52,6 +56,7 @@ def sync_study(folder: Path, uri: str | None = None) -> Synced:
     place = tracking_place(result.folder, uri or recorded["request"]["mlflow_uri"])
     tracker = study_tracker(result.folder, recorded, place)
     tracker.catch_up(result.trials)
+    log_winner(tracker, result, registered)
     close_tracker(tracker, result, "FINISHED")
     if tracker.missed or not tracker.parent_run_id:
         raise StudyError(f"MLflow at {place.uri} could not be written to: see the warning above.")
@@ -61,6 +66,35 @@ def sync_study(folder: Path, uri: str | None = None) -> Synced:
 def tracking_place(folder: StudyFolder, uri: str | None) -> TrackingPlace:
     """Return where MLflow's runs go: a server, or a SQLite file beside the studies."""
     return TrackingPlace(uri=uri, artifacts=None) if uri else local_place(folder.path.parent)
+
+
+def log_winner(tracker: MlflowTracker, result: SearchResult, registered: str | None = None) -> None:
+    """Log the best trial of a study as the model of its run, unless it is that already.
+
+    Args:
+        tracker: The study's tracker.
+        result: The study; without a complete trial nothing is logged.
+        registered: Name to register the model under.
+    """
+    from mlflow.tracking import MlflowClient
+
+    from autopeft.export.mlflow_model import log_model
+
+    best = result.summary.best()
+    if best is None:
+        return
+
+    def log(run_id: str) -> None:
+        client = MlflowClient(tracker.place.uri)
+        winner = client.get_run(run_id).data.tags.get(_WINNER_TAG)
+        if winner == str(best.number) and registered is None:
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = result.export(Path(scratch) / "export", str(best.number))
+            log_model(folder, result.export_facts(best), run_id, tracker.place.uri, registered)
+        client.set_tag(run_id, _WINNER_TAG, str(best.number))
+
+    tracker.with_search_run(log)
 
 
 def newest_search(place: TrackingPlace) -> str | None:

@@ -39,10 +39,10 @@ def ui_command(studies: Path, port: int | None) -> None:
         raise StudyError(f"MLflow's UI ended with exit code {finished.returncode}.")
 
 
-def sync_command(study: Path | None, uri: str | None) -> None:
+def sync_command(study: Path | None, uri: str | None, registered: str | None) -> None:
     """Write to MLflow what it lacks of a study, and say where it is."""
     folder = study or newest_study(STUDIES).path
-    synced = sync_study(folder, uri)
+    synced = sync_study(folder, uri, registered)
     console().print(
         f"{synced.n_trials} trials of {folder.name} are in MLflow at {synced.uri} "
         f"(run {synced.run_id})",

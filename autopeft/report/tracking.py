@@ -7,6 +7,7 @@ import string
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlflow.exceptions import MlflowException
 
@@ -21,8 +22,14 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which a server that failed is tried again.
 TRY_AGAIN = 60.0
-#: How patient MLflow is with a server, unless its own variables say otherwise: a search waits.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+#: Unless MLflow's own variables say otherwise: a search waits for a server no longer than this, and
+#: what MLflow prints of its runs is not for this program's output.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 class MlflowTracker:
@@ -32,6 +39,9 @@ class MlflowTracker:
     never the search: the failure is logged once, and what could not be written is kept. The server
     is tried again after `TRY_AGAIN` seconds and at the end; `missed` tells what it still lacks
     then, which `autopeft sync` writes later.
+
+    Attributes:
+        place: Where runs are written.
     """
 
     def __init__(
@@ -47,14 +57,15 @@ class MlflowTracker:
             study: What is written there.
             clock: Tells the seconds.
         """
-        for variable, value in _PATIENCE.items():
+        for variable, value in _SETTINGS.items():
             os.environ.setdefault(variable, value)
-        self._place = place
+        self.place = place
         self._study = study
         self._clock = clock
         self._runs: StudyRuns | None = None
         self._missed: dict[int, TrialRecord] = {}
         self._failed_at: float | None = None
+        self._monitor: Any = None  # MLflow's, which has no types
         self.catch_up([])
 
     @property
@@ -96,6 +107,8 @@ class MlflowTracker:
             status: MLflow's status of the search: `FINISHED`, `FAILED` or `KILLED`.
         """
         values, note = _values(summary), _note(summary, facts)
+        if self._monitor is not None:
+            self._monitor.finish()
 
         def end(runs: StudyRuns) -> None:
             self._write_missed(runs)
@@ -108,10 +121,26 @@ class MlflowTracker:
             logger.warning(
                 "MLflow at %s lacks the end of this search, and %d of its trials: when it is back, "
                 "run `autopeft sync %s`.",
-                self._place.uri,
+                self.place.uri,
                 self.missed,
                 facts["folder"],
             )
+
+    def watch_system(self) -> None:
+        """Log the load of this machine to the search's run from now to the end."""
+
+        def watch(run_id: str) -> None:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            monitor: Any = SystemMetricsMonitor
+            self._monitor = monitor(run_id, tracking_uri=self.place.uri)
+            self._monitor.start()
+
+        self.with_search_run(watch)
+
+    def with_search_run(self, action: Callable[[str], None]) -> bool:
+        """Do something with the search's run, by its identifier; tell whether it was done."""
+        return self._try(lambda runs: action(runs.search_run))
 
     def _write_missed(self, runs: StudyRuns) -> None:
         for number in sorted(self._missed):
@@ -124,13 +153,13 @@ class MlflowTracker:
             return False
         try:
             if self._runs is None:
-                self._runs = StudyRuns(self._place, self._study)
+                self._runs = StudyRuns(self.place, self._study)
             action(self._runs)
         except (MlflowException, OSError) as error:
             if self._failed_at is None:
                 reason = str(error).split("\n")[0]
                 logger.warning(
-                    "MLflow at %s failed; the search goes on: %s", self._place.uri, reason
+                    "MLflow at %s failed; the search goes on: %s", self.place.uri, reason
                 )
             self._failed_at = self._clock()
             return False

@@ -1,8 +1,11 @@
 """What `autopeft sync` writes, and where `autopeft ui` says it is."""
 
+import importlib.util
 import subprocess
 from pathlib import Path
 
+import mlflow
+import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -62,3 +65,32 @@ def test_the_newest_search_has_an_address(
     (command,) = commands
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert "/#/experiments/" in outcome.out
+
+
+def test_the_winner_is_a_model_that_predicts(
+    tiny_study: SearchResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its run and by its registered name it says what the exported folder says."""
+    uri = f"sqlite:///{tmp_path}/other.db"
+    options = ["--mlflow-uri", uri, "--register", "sentiment"]
+    assert run(capsys, "sync", tiny_study.folder.path, *options).code == 0
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    (parent,) = client.search_runs(
+        [experiment.experiment_id], "tags.`autopeft.trial` = '-1'", max_results=2
+    )
+    texts = ["w0 w1 w2", "w30 w31 w32"]
+    folder = tiny_study.export(tmp_path / "export")
+    spec = importlib.util.spec_from_file_location("predict", folder / "predict.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    model, tokenizer = script.load()
+    expected = [script.predict(model, tokenizer, text) for text in texts]
+    for address in (f"runs:/{parent.info.run_id}/model", "models:/sentiment/1"):
+        mlflow.set_tracking_uri(uri)
+        loaded = mlflow.pyfunc.load_model(address)
+        found = loaded.predict(pd.DataFrame({"text": texts}))
+        assert list(found["label"]) == [label for label, _ in expected]
+        assert list(found["score"]) == pytest.approx([score for _, score in expected])

@@ -1,4 +1,5 @@
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,20 @@ def test_a_server_that_comes_back_gets_what_it_missed(
 
 def _fail(*_: object) -> None:
     raise MlflowException("away")
+
+
+def test_the_load_of_the_machine_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    place = local_place(tmp_path / "studies")
+    tracker = MlflowTracker(place, STUDY)
+    tracker.watch_system()
+    for _ in range(100):
+        names = runs(place)[0].data.metrics
+        if "system/cpu_utilization_percentage" in names:
+            break
+        time.sleep(0.1)
+    tracker.close(summary([record(0, [0.5, 0.6], 100)]), [], FACTS, "FINISHED")
+    assert "system/cpu_utilization_percentage" in names
+    assert runs(place)[0].info.status == "FINISHED"
