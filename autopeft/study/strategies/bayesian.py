@@ -124,7 +124,7 @@ class BayesianStrategy:
     def _start(self, tried: set[str], records: Sequence[TrialRecord]) -> Candidate | None:
         """Return the next point of the start."""
         for origin, points in self._well_known.items():
-            if origin == WARM and not goes_on(records, self._objectives):
+            if origin == WARM and not goes_on(records, self._objectives, self._sources):
                 continue
             for point in filter(self._space.trained, self._untried(points, tried)):
                 return Candidate(assignment=point, notes={"origin": origin})

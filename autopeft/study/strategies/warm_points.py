@@ -17,6 +17,7 @@ from autopeft.space.hyperparameter import Assignment, Choice, FloatRange, Hyperp
 from autopeft.study.objective import Objective, compared
 from autopeft.study.pareto import dominates, front, hypervolume
 from autopeft.study.past import PastTrial
+from autopeft.study.signals import correlation, mid_ranks
 from autopeft.study.strategies.placing import place
 from autopeft.study.strategies.portfolio import KnownComponent, KnownConfiguration
 from autopeft.study.strategies.source import Source, Sources
@@ -24,6 +25,8 @@ from autopeft.trials.trial import TrialRecord
 
 #: Origin, in its notes, of a trial of such a point.
 WARM = "warm"
+#: Fewer trials than this do not show that studies rank them wrong.
+LEAST_TRIALS = 3
 #: How far beyond the worst of a front its hypervolume is measured from, on either axis.
 _MARGIN = 0.1
 
@@ -40,11 +43,14 @@ def warm_points(sources: Sources, space: CandidateSpace) -> list[Assignment]:
     return list(reversed(by_digest.values()))
 
 
-def goes_on(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> bool:
+def goes_on(
+    records: Sequence[TrialRecord], objectives: Sequence[Objective], sources: Sources
+) -> bool:
     """Tell whether more points of earlier studies are worth a trial.
 
     They are as long as none of those that were tried failed, or is dominated by a trial of another
-    origin: a study of something else should cost a trial, not half of the start.
+    origin, and as the studies do not expect trials in the wrong order: one of something else
+    should cost a trial, not half of the start.
     """
     values: dict[bool, list[NDArray[np.float64]]] = {True: [], False: []}
     for record in records:
@@ -53,7 +59,20 @@ def goes_on(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> 
             return False
         if record.result is not None and record.quality is not None:
             values[warm].append(np.array(compared(record, objectives)))
+    if _misled(records, sources):
+        return False
     return not any(dominates(cold, warm) for cold in values[False] for warm in values[True])
+
+
+def _misled(records: Sequence[TrialRecord], sources: Sources) -> bool:
+    """Tell whether the studies rank the trials so far worse than chance would."""
+    ended = [r for r in records if r.result is not None and r.quality is not None]
+    if len(ended) < LEAST_TRIALS:
+        return False
+    points, shares = [r.assignment for r in ended], [r.fidelity for r in ended]
+    expected = mid_ranks(sources.expected(points, shares).mean(axis=1))
+    found = mid_ranks(np.array([r.quality for r in ended]))
+    return correlation(expected, found, np.ones(len(ended))) < 0
 
 
 def _placed(source: Source, space: CandidateSpace) -> Iterator[Assignment]:

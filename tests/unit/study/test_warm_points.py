@@ -1,5 +1,7 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +113,19 @@ def test_layers_lie_where_they_lay(n: int, n_here: int, data: st.DataObject) -> 
     assert stretched(set(range(n)), n, n_here) == set(range(n_here))
 
 
+class Silent(Sources):
+    """Sources that expect the same of all points."""
+
+    def __init__(self) -> None:
+        pass
+
+    def expected(self, points: Sequence[object], _: Sequence[float]) -> np.ndarray:
+        return np.zeros((len(points), 1))
+
+
+SILENT = Silent()
+
+
 def test_points_of_a_study_go_on_until_one_is_beaten() -> None:
     ladder = record(0, [0.5, 0.6], 1_000)
     warm = {"origin": "warm"}
@@ -119,9 +134,26 @@ def test_points_of_a_study_go_on_until_one_is_beaten() -> None:
     worse = record(3, [0.5, 0.55], 2_000, notes=warm)
     running = record(4, [0.4], 2_000, None, notes=warm)
     failed = record(5, [], 10, TrialStatus.NAN, notes=warm)
-    assert goes_on([], OBJECTIVES)
-    assert goes_on([ladder, better, cheaper, running], OBJECTIVES)
-    assert not goes_on([ladder, better, worse], OBJECTIVES)
-    assert not goes_on([ladder, failed], OBJECTIVES)
+    assert goes_on([], OBJECTIVES, SILENT)
+    assert goes_on([ladder, better, cheaper, running], OBJECTIVES, SILENT)
+    assert not goes_on([ladder, better, worse], OBJECTIVES, SILENT)
+    assert not goes_on([ladder, failed], OBJECTIVES, SILENT)
     # Points of studies may beat each other.
-    assert goes_on([ladder, better, replace(worse, cost=better.cost)][1:], OBJECTIVES)
+    assert goes_on([ladder, better, replace(worse, cost=better.cost)][1:], OBJECTIVES, SILENT)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_studies_that_rank_trials_wrong_are_left(sign: int) -> None:
+    """Nothing dominates here: small trials are the bad ones, or the good ones are small."""
+    space = candidates("default", 3_000)
+    study = study_of(space)
+    points = untried_sobol(space, 0, set())  # those of the study
+    sources = Sources([study], space)
+    records = []
+    for number, trial in enumerate(study.trials[:4]):
+        quality = 0.5 + sign * (trial.measured[0][1] - 0.5)
+        notes = {"origin": "warm"}
+        size = trial.adapter_params
+        records.append(record(number, [0.4, quality], size, assignment=next(points), notes=notes))
+    assert goes_on(records[:2], OBJECTIVES, sources)
+    assert goes_on(records, OBJECTIVES, sources) == (sign > 0)
