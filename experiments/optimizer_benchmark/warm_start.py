@@ -133,7 +133,8 @@ def _start(rows: Rows, strategy: BayesianStrategy, seed: int) -> list[int]:
     warm = warm_points(strategy._sources, rows.table.space)  # noqa: SLF001
     for point in warm[: int(WARM_SHARE * N_INITIAL)]:
         pairs = zip(rows.records(chosen), origins, strict=True)
-        if not goes_on([replace(r, notes={"origin": o}) for r, o in pairs], OBJECTIVES):
+        records = [replace(r, notes={"origin": o}) for r, o in pairs]
+        if not goes_on(records, OBJECTIVES, strategy._sources):  # noqa: SLF001
             break
         distances = np.abs(rows.features - rows.domain.row(point)).sum(axis=1)
         distances[chosen] = np.inf
