@@ -241,7 +241,7 @@ def complete(configuration: Configuration, spec: ModelSpec) -> Configuration:
     Hyperparameters that are left out get their defaults, and module kinds that the model does
     not have are dropped, so that equal configurations have equal digests.
     """
-    components, kinds = [], set(spec.kinds)
+    components, kinds = [], {module.kind for module in spec.modules}
     for component in configuration.components:
         info = get_method(component.method).info
         params = {p.domain.name: p.default for p in info.parameters} | dict(component.params)

@@ -25,6 +25,7 @@ from problems import Problem, all_problems, staircase
 
 from autopeft import AutoPeftSampler
 
+UNKNOWN = "autopeft, nothing known"
 MakeSampler = Callable[[Problem, int], BaseSampler]
 
 
@@ -39,7 +40,7 @@ def samplers() -> dict[str, MakeSampler]:
         "autopeft": lambda problem, seed: AutoPeftSampler(
             seed=seed, known_objectives=problem.known
         ),
-        "autopeft, nothing known": lambda _, seed: AutoPeftSampler(seed=seed),
+        UNKNOWN: lambda _, seed: AutoPeftSampler(seed=seed),
     }
 
 
@@ -73,6 +74,8 @@ def main() -> None:
     for seed in range(options.seeds):
         for problem in problems.values():
             for sampler in options.samplers.split(";"):
+                if sampler == UNKNOWN and not problem.known:
+                    continue  # the same sampler
                 runs = found.setdefault(f"{problem.name}: {sampler}", {})
                 if str(seed) not in runs:
                     runs[str(seed)] = run(problem, samplers()[sampler], seed, options.trials)

@@ -147,7 +147,8 @@ class Goal:
     def _known_of(self, points: Sequence[Params]) -> Matrix:
         """Return the known objectives of points, larger is better, shape (n, c)."""
         values = np.array([self._knowledge.values(point) for point in points], dtype=float)
-        return self._signs[self._known] * values.reshape(len(points), len(self._known))
+        known: Matrix = self._signs[self._known] * values.reshape(len(points), len(self._known))
+        return known
 
 
 def _climbed(columns: Columns, gain: Gain, point: Params) -> dict[str, Any]:
