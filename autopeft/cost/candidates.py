@@ -33,7 +33,6 @@ _FEW_POINTS = 64
 _SHARES = (1.0, 0.5, 0.25, 0.0)
 #: Points whose configurations are kept, and points without what costs nothing, whose counts are.
 _KEPT, _COUNTED = 2**12, 2**15
-
 _Items = tuple[tuple[str, Value], ...]
 
 
@@ -235,8 +234,7 @@ class CandidateSpace:
 
     def _count(self, items: _Items) -> int | None:
         configuration = self._complete(items)
-        blocked = self._obstacle(configuration)
-        return None if blocked else count_parameters(configuration, self.spec)
+        return None if self._obstacle(configuration) else count_parameters(configuration, self.spec)
 
     def _into_memory(self, coordinates: Sequence[float], sizes: Sequence[int]) -> Assignment | None:
         """Return a point within the budget with its sizes lowered until it goes into the memory."""
@@ -270,9 +268,8 @@ class CandidateSpace:
 
     def _sizes(self, assignment: Mapping[str, Value]) -> Iterator[int]:
         """Yield the columns of the point's sizes."""
-        for h, start in self.space.columns():
-            if h.name in assignment and is_size(h):
-                yield start
+        columns = self.space.columns()
+        yield from (start for h, start in columns if h.name in assignment and is_size(h))
 
     def _raised(self, assignment: Assignment) -> Assignment:
         """Return a point with each of its sizes, in turn, as large as the budget allows."""
@@ -289,9 +286,8 @@ class CandidateSpace:
         known: dict[Value, bool] = {}
 
         def keeps(place: float) -> bool:
-            value = size.from_unit([place])
+            value, trial[column] = size.from_unit([place]), place
             if value not in known:  # many places of a rank are one
-                trial[column] = place
                 known[value] = self.keeps_budget(self.space.decode(trial))
             return known[value]
 
