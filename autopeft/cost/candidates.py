@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,9 @@ _BISECTIONS = 24
 _FEW_POINTS = 64
 #: What is tried of a point's sizes, on their own scales, where memory does not hold them.
 _SHARES = (1.0, 0.5, 0.25, 0.0)
+#: Points whose configurations are kept, and points without what costs nothing, whose counts are.
+_KEPT, _COUNTED = 2**12, 2**15
+_Items = tuple[tuple[str, Value], ...]
 
 
 class CandidateSpace:
@@ -83,7 +87,8 @@ class CandidateSpace:
         self._training = dict(training or {})
         self._input_length = input_length
         self._predicts_each = self.space.n_points() <= _FEW_POINTS
-        self._counts: dict[tuple[object, ...], int | None] = {}
+        self._completed = lru_cache(maxsize=_KEPT)(self._complete)
+        self._counted = lru_cache(maxsize=_COUNTED)(self._count)
         check_schedules(space, [m for m in space.methods if get_method(m).info.maskable])
         self.smallest()  # or say that nothing fits
 
@@ -92,9 +97,7 @@ class CandidateSpace:
 
         Its batch is whole; `trained` says in what parts it goes through the model.
         """
-        return complete(
-            self.space.configuration(assignment, self._catalogue, self._training), self.spec
-        )
+        return self._completed(tuple(assignment.items()))
 
     def trained(self, assignment: Mapping[str, Value]) -> Configuration | None:
         """Return the configuration that a trial of a point trains.
@@ -108,13 +111,7 @@ class CandidateSpace:
 
     def adapter_params(self, assignment: Mapping[str, Value]) -> int | None:
         """Return the adapter parameters of a point, `None` if it cannot be attached."""
-        key = tuple((name, value) for name, value in assignment.items() if name not in WITHOUT_COST)
-        if key not in self._counts:
-            configuration = self.configuration(assignment)
-            blocked = self._obstacle(configuration)
-            count = None if blocked else count_parameters(configuration, self.spec)
-            self._counts[key] = count
-        return self._counts[key]
+        return self._counted(tuple(i for i in assignment.items() if i[0] not in WITHOUT_COST))
 
     def keeps_budget(self, assignment: Mapping[str, Value]) -> bool:
         """Tell whether a point can be attached and keeps the budget."""
@@ -231,6 +228,14 @@ class CandidateSpace:
         for combination in itertools.product(*options):
             yield self.space.decode([c for part in combination for c in part])
 
+    def _complete(self, items: _Items) -> Configuration:
+        configuration = self.space.configuration(dict(items), self._catalogue, self._training)
+        return complete(configuration, self.spec)
+
+    def _count(self, items: _Items) -> int | None:
+        configuration = self._complete(items)
+        return None if self._obstacle(configuration) else count_parameters(configuration, self.spec)
+
     def _into_memory(self, coordinates: Sequence[float], sizes: Sequence[int]) -> Assignment | None:
         """Return a point within the budget with its sizes lowered until it goes into the memory."""
         if self.memory is None:
@@ -263,11 +268,8 @@ class CandidateSpace:
 
     def _sizes(self, assignment: Mapping[str, Value]) -> Iterator[int]:
         """Yield the columns of the point's sizes."""
-        start = 0
-        for h in self.space.hyperparameters:
-            if h.name in assignment and is_size(h):
-                yield start
-            start += h.width
+        columns = self.space.columns()
+        yield from (start for h, start in columns if h.name in assignment and is_size(h))
 
     def _raised(self, assignment: Assignment) -> Assignment:
         """Return a point with each of its sizes, in turn, as large as the budget allows."""
@@ -280,14 +282,19 @@ class CandidateSpace:
     def _largest_in_budget(self, coordinates: Sequence[float], column: int) -> float:
         """Return the largest coordinate of `column` within the budget, the others held (0 is)."""
         trial = list(coordinates)
-        trial[column] = 1.0
-        if self.keeps_budget(self.space.decode(trial)):
+        size = next(h for h, start in self.space.columns() if start == column)
+        known: dict[Value, bool] = {}
+
+        def keeps(place: float) -> bool:
+            value, trial[column] = size.from_unit([place]), place
+            if value not in known:  # many places of a rank are one
+                known[value] = self.keeps_budget(self.space.decode(trial))
+            return known[value]
+
+        if keeps(1.0):
             return 1.0
         low, high = 0.0, 1.0
         for _ in range(_BISECTIONS):  # parameters never fall when a size grows
-            trial[column] = (low + high) / 2
-            if self.keeps_budget(self.space.decode(trial)):
-                low = trial[column]
-            else:
-                high = trial[column]
+            middle = (low + high) / 2
+            low, high = (middle, high) if keeps(middle) else (low, middle)
         return low

@@ -241,11 +241,11 @@ def complete(configuration: Configuration, spec: ModelSpec) -> Configuration:
     Hyperparameters that are left out get their defaults, and module kinds that the model does
     not have are dropped, so that equal configurations have equal digests.
     """
-    components = []
+    components, kinds = [], {module.kind for module in spec.modules}
     for component in configuration.components:
         info = get_method(component.method).info
         params = {p.domain.name: p.default for p in info.parameters} | dict(component.params)
-        present = tuple(kind for kind in component.targets if kind in spec.kinds)
+        present = tuple(kind for kind in component.targets if kind in kinds)
         components.append(
             Component(
                 method=component.method,

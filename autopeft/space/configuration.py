@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from autopeft.errors import SpaceError
@@ -96,7 +96,7 @@ class TrainingParams:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data; limits of a batch are in it only where there are any."""
         absent = {name for name in _LIMITS if getattr(self, name) is None}
-        return {name: value for name, value in asdict(self).items() if name not in absent}
+        return {name: getattr(self, name) for name in TRAINING_FIELDS if name not in absent}
 
 
 _LIMITS = ("micro_batch_size", "max_tokens")
@@ -132,7 +132,9 @@ class Configuration:
 
         The micro-batch is left out: it changes what memory a training takes, not what comes out.
         """
-        whole = replace(self, training=replace(self.training, micro_batch_size=None))
+        whole = self
+        if self.training.micro_batch_size is not None:
+            whole = replace(self, training=replace(self.training, micro_batch_size=None))
         text = json.dumps(whole.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

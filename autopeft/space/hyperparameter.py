@@ -33,7 +33,11 @@ class Hyperparameter(ABC):
 
     def active(self, assignment: Mapping[str, Value]) -> bool:
         """Tell whether the hyperparameter is active beside the values in `assignment`."""
-        return all(assignment.get(parent) in values for parent, values in self.when)
+        # A loop: this is asked a hundred thousand times for a point, and `all` takes twice as long.
+        for parent, values in self.when:  # noqa: SIM110
+            if assignment.get(parent) not in values:
+                return False
+        return True
 
     def possible(self, method: str) -> bool:
         """Tell whether some values of its other parents make it active for a method."""

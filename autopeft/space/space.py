@@ -73,12 +73,19 @@ class SearchSpace:
                 kept.append(h)
         return replace(self, hyperparameters=tuple(kept))
 
+    def columns(self) -> Iterator[tuple[Hyperparameter, int]]:
+        """Yield each hyperparameter with the first of its coordinates."""
+        start = 0
+        for h in self.hyperparameters:
+            yield h, start
+            start += h.width
+
     def decode(self, unit: Sequence[float]) -> Assignment:
         """Return the point at `dimension` coordinates in [0, 1]; inactive ones are ignored."""
         if len(unit) != self.dimension:
             raise ValueError(f"expected {self.dimension} coordinates, got {len(unit)}")
         assignment: Assignment = {}
-        for h, start in self._columns():
+        for h, start in self.columns():
             if h.active(assignment):
                 assignment[h.name] = h.from_unit(unit[start : start + h.width])
         return assignment
@@ -86,7 +93,7 @@ class SearchSpace:
     def encode(self, assignment: Mapping[str, Value]) -> list[float]:
         """Return the coordinates of a point; inactive hyperparameters lie at 0.5."""
         unit = [0.5] * self.dimension
-        for h, start in self._columns():
+        for h, start in self.columns():
             if h.name in assignment:
                 unit[start : start + h.width] = h.to_unit(assignment[h.name])
         return unit
@@ -104,7 +111,7 @@ class SearchSpace:
         Used after a change of a parent: children that become active need a value.
         """
         result: Assignment = {}
-        for h, start in self._columns():
+        for h, start in self.columns():
             if not h.active(result):
                 continue
             value = assignment.get(h.name)
@@ -187,12 +194,6 @@ class SearchSpace:
 
     def _active(self, assignment: Mapping[str, Value]) -> Iterator[Hyperparameter]:
         return (h for h in self.hyperparameters if h.name in assignment)
-
-    def _columns(self) -> Iterator[tuple[Hyperparameter, int]]:
-        start = 0
-        for h in self.hyperparameters:
-            yield h, start
-            start += h.width
 
     def _method_choice(self) -> Choice:
         for h in self.hyperparameters:

@@ -74,7 +74,8 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in _ALL:
-            raise UnknownNameError("objective", name, _ALL)
+            hint = "Quality is maximised and costs are minimised: a name needs no direction."
+            raise UnknownNameError("objective", name, _ALL, hint)
     if "quality" not in names or len(set(names)) < len(names) or len(names) < 2:
         raise RequestError(
             f"The objectives '{text}' must be 'quality' and at least one of 'params' and "

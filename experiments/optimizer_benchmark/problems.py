@@ -9,6 +9,12 @@ import numpy as np
 import optuna
 import torch
 from botorch.test_functions import multi_objective
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 Params = Mapping[str, Any]
 
@@ -22,6 +28,7 @@ class Problem:
         evaluate: Asks a trial for its parameters and returns all objectives.
         reference: Where hypervolume is measured from.
         volume: The largest possible hypervolume.
+        space: Distributions of all parameters, whether a point has them or not.
         known: Objectives that follow from the parameters without a trial, by number.
     """
 
@@ -29,6 +36,7 @@ class Problem:
     evaluate: Callable[[optuna.Trial], tuple[float, ...]]
     reference: tuple[float, ...]
     volume: float
+    space: Mapping[str, BaseDistribution]
     known: Mapping[int, Callable[[Params], float]] = field(default_factory=dict)
 
 
@@ -47,6 +55,9 @@ def of_botorch(name: str, function: Any) -> Problem:
         evaluate=evaluate,
         reference=tuple(float(r) for r in function.ref_point),
         volume=float(function.max_hv),
+        space={
+            f"x{i}": FloatDistribution(float(low[i]), float(high[i])) for i in range(function.dim)
+        },
     )
 
 
@@ -110,6 +121,14 @@ def planted() -> Problem:
         evaluate=evaluate,
         reference=reference,
         volume=_volume_of_all(reference),
+        space={
+            "method": CategoricalDistribution(list(FLOORS)),
+            "layers": IntDistribution(1, LAYERS),
+            "rate": FloatDistribution(0.1, 10, log=True),
+            "rank": IntDistribution(1, 64, log=True),
+            "targets": CategoricalDistribution(list(TARGETS)),
+            "bottleneck": IntDistribution(1, 128, log=True),
+        },
         known={1: lambda params: math.log10(n_params(params))},
     )
 
@@ -173,6 +192,12 @@ def mixed() -> Problem:
         evaluate=evaluate,
         reference=reference,
         volume=staircase(np.array(grid), reference),
+        space={
+            "kind": CategoricalDistribution(list(best)),
+            "n": IntDistribution(0, 20),
+            "x": FloatDistribution(0, 1),
+            "y": FloatDistribution(0, 1),
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost
+from autopeft.errors import MissingPackageError
 from autopeft.models.spec import inspect_model
 from autopeft.space.schema import shipped_spaces
 from autopeft.study.objective import ReferencePoint, parse_objectives
@@ -212,6 +214,55 @@ def test_the_start_holds_a_ladder_of_ranks() -> None:
     assert int(component.param("rank")) > int(lower.param("rank"))
     larger = dict(first.assignment) | {"rank": int(component.param("rank")) + 1}
     assert not candidates().fits(larger)
+
+
+def test_a_surrogate_without_its_packages_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autopeft.study.strategies.surrogate.find_spec", lambda _: None)
+    space = candidates()
+    with pytest.raises(MissingPackageError, match="jax"):
+        BayesianStrategy(
+            space,
+            OBJECTIVES,
+            reference(space),
+            lambda _: [1.0],
+            seed=0,
+            n_initial=5,
+            surrogate="saas-nuts",
+        )
+
+
+def test_a_modelled_point_says_what_it_promises() -> None:
+    records = run("bayesian", 9)
+    modelled = [r for r in records if r.notes["origin"] == "nehvi"]
+    assert len(modelled) == 4
+    assert all(0 < r.notes["gain"] < 1 for r in modelled)
+
+
+def test_a_quality_of_zero_is_a_quality() -> None:
+    """The one that was not 0 is the best trial, and points around it are looked at first."""
+    records = [ended(record, 0.5 if record.number == 3 else 0.0) for record in run("bayesian", 5)]
+    chosen = strategy("bayesian", candidates())
+    assert isinstance(chosen, BayesianStrategy)
+    best = chosen._best_first(records)
+    assert len(best) == 5
+    assert best[0] == records[3].assignment or best[1] == records[3].assignment
+    assert chosen.ask(records, 5).notes["origin"] == "nehvi"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("status", [TrialStatus.NAN, TrialStatus.OOM_GPU, TrialStatus.LOST])
+def test_where_trials_diverge_is_learned(status: TrialStatus) -> None:
+    """The higher the learning rate the better, until nothing is left; lost trials say nothing."""
+    space = candidates("lora")
+
+    def outcome(record: TrialRecord) -> TrialRecord:
+        rate = np.log10(record.spec.configuration.training.learning_rate)
+        if rate > -2.6:
+            return replace(record, result=TrialResult(status=status))
+        return ended(record, float(0.2 * (rate + 5)))
+
+    later = run("bayesian", 15, outcome=outcome, space=space)[-6:]
+    n_failed = sum(r.status is status for r in later)
+    assert n_failed >= 4 if status is TrialStatus.LOST else n_failed <= 3
 
 
 @pytest.mark.slow

@@ -21,11 +21,11 @@ from autopeft.study.strategies.known import KnownCosts, KnownValues
 from autopeft.study.strategies.local_search import POOL, Ranking, best_points
 from autopeft.study.strategies.source import Sources
 from autopeft.study.strategies.start import start_points
-from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_packages
+from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_surrogate
 from autopeft.study.strategies.transfer import fitted_from
 from autopeft.study.strategies.warm_points import WARM, goes_on, warm_points
 from autopeft.study.strategy import Candidate, Surrogate
-from autopeft.trials.trial import TrialRecord
+from autopeft.trials.trial import TrialRecord, TrialStatus
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +34,17 @@ WARM_SHARE = 0.5
 
 #: Points that are looked at closely where their known objectives take long.
 SLOW_FINALISTS = 12
+#: How trials fail that others like them would fail by too. A process that was lost, a time limit
+#: and an error in the program say nothing of a point.
+OWN_FAULTS = (TrialStatus.NAN, TrialStatus.OOM_GPU, TrialStatus.OOM_HOST)
 
 
 class BayesianStrategy:
     """Fits the quality of all trials so far, then maximises the expected gain of hypervolume.
 
     Costs are known, so only quality is modelled. The share of a full training is an input of the
-    model: stopped trials inform it, candidates are judged at 1.
+    model: stopped trials inform it, candidates are judged at 1. A trial that diverged or ran out
+    of memory counts as one with the worst quality seen, so that its neighbours are left alone.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a search, wired in one place
@@ -73,7 +77,7 @@ class BayesianStrategy:
         Raises:
             MissingPackageError: If the surrogate needs a package that is not installed.
         """
-        check_packages(surrogate)
+        check_surrogate(surrogate)
         self._space = space
         self._objectives = tuple(objectives)
         self._reference = reference
@@ -145,23 +149,25 @@ class BayesianStrategy:
     ) -> Gain:
         pending = [r for r in records if r.result is None]
         return Gain(
-            self._model(measured),
+            self._model(measured, [r for r in records if _broke(r)]),
             self._recorded(measured),
             [-position for position in self._reference.position],
             self._recorded(pending) if pending else None,
             seed=seed,
         )
 
-    def _model(self, measured: Sequence[TrialRecord]) -> Model:
+    def _model(self, measured: Sequence[TrialRecord], broken: Sequence[TrialRecord]) -> Model:
         """Return the model of quality, as it was if nothing has been measured since."""
-        seen = tuple((record.number, len(record.reports)) for record in measured)
+        seen = tuple((record.number, len(record.reports)) for record in (*measured, *broken))
         if self._latest is None or self._latest[0] != seen:
-            self._latest = seen, self._fit(measured)
+            self._latest = seen, self._fit(measured, broken)
         return self._latest[1]
 
-    def _fit(self, measured: Sequence[TrialRecord]) -> Model:
+    def _fit(self, measured: Sequence[TrialRecord], broken: Sequence[TrialRecord]) -> Model:
         """Fit quality at all rungs: what trials gained from one to the next is seen too."""
         seen = [(record, *pair) for record in measured for pair in _seen(record)]
+        # No number is moved up to the worst that is no outlier.
+        seen += [(record, 1.0, math.nan) for record in broken]
         points = [record.assignment for record, _, _ in seen]
         shares = [share for _, share, _ in seen]
         rows = self._rows(points, shares)
@@ -236,3 +242,9 @@ def _seen(record: TrialRecord) -> Iterator[tuple[float, float]]:
         quality = report.metrics[record.quality_metric]
         if math.isfinite(quality):
             yield report.fidelity, quality
+
+
+def _broke(record: TrialRecord) -> bool:
+    """Tell whether a trial ended without a quality for a reason that lies in its point."""
+    no_number = record.status is TrialStatus.COMPLETE and record.quality is None
+    return no_number or record.status in OWN_FAULTS

@@ -1,12 +1,14 @@
 """The points of a search space within the budget, as a strategy looks for them."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autopeft.cost.candidates import CandidateSpace
+from autopeft.space.configuration import Value
 from autopeft.space.hyperparameter import FloatRange, IntRange
 from autopeft.study.strategies.drawing import sobol_points
 from autopeft.study.strategies.features import Features
@@ -14,6 +16,8 @@ from autopeft.study.strategies.local_search import Point
 
 #: Points of a Sobol sequence to look at, most of which fit.
 DRAWS = 1024
+#: Points whose features and digests are kept: those of the trials, and of the latest pools.
+KEPT = 2**13
 
 
 class CandidateDomain:
@@ -22,14 +26,16 @@ class CandidateDomain:
     def __init__(self, space: CandidateSpace) -> None:
         self.space = space
         self._features = Features(space)
+        #: A point is looked at several times in an ask, and a trial's in every one.
+        self._seen = lru_cache(maxsize=KEPT)(self._look)
 
     def row(self, point: Point) -> NDArray[np.float64]:
-        """Return the features of a point, shape (d,)."""
-        return self._features.row(point)
+        """Return the features of a point, shape (d,); not to be written to."""
+        return self._seen(tuple(point.items()))[0]
 
     def key(self, point: Point) -> str:
         """Return the digest of the point's configuration."""
-        return self.space.configuration(point).digest
+        return self._seen(tuple(point.items()))[1]
 
     def draw(self, seed: int) -> Iterator[dict[str, Any]]:
         """Yield fitting points of a scrambled Sobol sequence."""
@@ -51,3 +57,10 @@ class CandidateDomain:
                 place = h.to_unit(point[h.name])[0] + step * rng.standard_normal()
                 changed[h.name] = h.from_unit([float(np.clip(place, 0.0, 1.0))])
         return self.space.shrunk(changed)
+
+    def _look(self, items: tuple[tuple[str, Value], ...]) -> tuple[NDArray[np.float64], str]:
+        """Return the features and the digest of a point."""
+        point = dict(items)
+        row = self._features.row(point)
+        row.flags.writeable = False
+        return row, self.space.configuration(point).digest

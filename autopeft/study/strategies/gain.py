@@ -11,12 +11,11 @@ import torch
 from botorch.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.multi_objective import logei
+from botorch.acquisition.multi_objective.utils import prune_inferior_points_multi_objective
 from botorch.exceptions import BotorchWarning
 from botorch.generation.gen import gen_candidates_scipy
 from botorch.models.model import Model
 from botorch.sampling import SobolQMCNormalSampler
-from botorch.utils.multi_objective.hypervolume import infer_reference_point
-from botorch.utils.multi_objective.pareto import is_non_dominated
 from botorch.utils.transforms import is_ensemble
 from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
@@ -34,6 +33,9 @@ Matrix = NDArray[np.float64]
 #: Points that are looked at closely, of those that a glance ranks first.
 FINALISTS = 48
 MC_SAMPLES = 64
+#: Samples that tell which trials may be on the front. BoTorch takes 2,048, which takes longer than
+#: all else that a gain needs, for trials that are on it less often than once in 256 samples.
+PRUNING_SAMPLES = 256
 CHUNK = 64
 #: Values further below the lower quartile than so many interquartile ranges are moved there: one
 #: disaster would otherwise be all that the surrogate explains.
@@ -50,7 +52,7 @@ def fitted(rows: Matrix, measured: Matrix, surrogate: Surrogate, seed: int) -> M
         surrogate: Kind of the model, as for `fit_quality`.
         seed: Of what the model draws.
     """
-    with quiet():
+    with quiet(), _drawing_from(seed):
         return fit_quality(torch.from_numpy(rows), torch.from_numpy(measured), surrogate, seed)
 
 
@@ -88,9 +90,10 @@ class Gain:
             parts = [baseline, pending] if pending else [baseline]
             rows, costs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
             self._steps = ExpectedVolume(self._predicted(rows)[0], costs, reference)
+        inputs = _inputs(*baseline)
         settings: dict[str, Any] = {
             "model": joint,
-            "X_baseline": _inputs(*baseline),
+            "X_baseline": inputs,
             "sampler": SobolQMCNormalSampler(torch.Size([MC_SAMPLES]), seed=seed),
             "X_pending": _inputs(*pending) if pending else None,
             "cache_root": False,
@@ -100,7 +103,8 @@ class Gain:
                 self._function: AcquisitionFunction = qLogNoisyExpectedImprovement(**settings)
             else:
                 self._function = logei.qLogNoisyExpectedHypervolumeImprovement(
-                    **settings, ref_point=list(reference), prune_baseline=True
+                    **settings | {"X_baseline": _on_front(joint, inputs, reference, seed)},
+                    ref_point=list(reference),
                 )
 
     def of(self, rows: Matrix, known: Matrix) -> Matrix:
@@ -161,14 +165,15 @@ class Gain:
 def reference_of(values: Matrix) -> list[float]:
     """Return where hypervolume is measured from if nobody has said so.
 
-    It is the worst of the front in each objective, less a tenth of its range (Ishibuchi et al.
-    2011).
+    It is the worst of all trials in each objective, less a tenth of the range. The worst of the
+    front alone (Ishibuchi et al. 2011) lies so near that what would make the front longer gains
+    nothing: with it, searches ended with a hypervolume of 0.93 where they have 0.99 with this.
 
     Args:
         values: All objectives of the trials, larger is better, shape (n, m).
     """
-    every = torch.from_numpy(values)
-    point: list[float] = infer_reference_point(every[is_non_dominated(every)]).tolist()
+    worst, best = values.min(axis=0), values.max(axis=0)
+    point: list[float] = (worst - 0.1 * np.where(best > worst, best - worst, 1.0)).tolist()
     return point
 
 
@@ -206,6 +211,28 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _drawing_from(seed: int) -> Iterator[None]:
+    """Give BoTorch a seed where it draws from torch's own, so that equal trials give equal points.
+
+    It does so when it prunes trials, and when a fit has to begin again.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def _inputs(rows: Matrix, known: Matrix) -> torch.Tensor:
     """Return rows with their costs behind them, smaller is better."""
     return torch.from_numpy(np.concatenate([rows, -known], axis=1))
+
+
+def _on_front(
+    model: Model, inputs: torch.Tensor, reference: Sequence[float], seed: int
+) -> torch.Tensor:
+    """Return the inputs that may be on the front: others bound no gain."""
+    with _drawing_from(seed):
+        kept: torch.Tensor = prune_inferior_points_multi_objective(
+            model, inputs, torch.tensor(reference, dtype=inputs.dtype), num_samples=PRUNING_SAMPLES
+        )
+    return kept

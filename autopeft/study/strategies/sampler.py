@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,18 +14,23 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from autopeft.errors import RequestError
 from autopeft.study.strategies.activity import Params
 from autopeft.study.strategies.columns import Columns
-from autopeft.study.strategies.goal import Constraints, Goal, KnownObjective
+from autopeft.study.strategies.goal import Goal, Trials
+from autopeft.study.strategies.knowledge import Constraints, Knowledge, KnownObjective
 from autopeft.study.strategies.local_search import Domain
 from autopeft.study.strategies.optuna_space import OptunaSpace
-from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_packages
+from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_surrogate
 from autopeft.study.strategy import Surrogate
 
 logger = logging.getLogger(__name__)
 
 #: Where a trial's point is kept from its beginning, for other processes that ask.
 POINT = "autopeft:point"
+#: Marks a trial that failed while it was being told. Those that were lost, because their process
+#: died, are not marked: they say nothing of their points.
+BROKEN = "autopeft:broken"
 #: Points of the start that are looked at for one that is new and keeps the constraints.
 LOOKS = 4096
 #: How often a point is looked for if other processes are faster.
@@ -75,16 +81,20 @@ class AutoPeftSampler(BaseSampler):
             seed: Of all suggestions; `None` draws one.
 
         Raises:
-            ValueError: If `n_startup_trials` is below 1.
+            RequestError: If an argument is not what it should be.
             MissingPackageError: If the surrogate needs a package that is not installed.
         """
-        check_packages(surrogate)
+        check_surrogate(surrogate)
         if n_startup_trials < 1:
-            raise ValueError("n_startup_trials must be at least 1.")
+            raise RequestError("n_startup_trials must be at least 1.")
         self._ours = space if isinstance(space, OptunaSpace) else None
         self._space = dict(space.distributions if isinstance(space, OptunaSpace) else space or {})
-        self._known = dict(known_objectives or {})
-        self._constraints = constraints
+        for name, domain in self._space.items():
+            if not isinstance(domain, BaseDistribution):
+                raise RequestError(
+                    f"space['{name}'] must be one of Optuna's distributions, not {domain!r}."
+                )
+        self._knowledge = Knowledge(known_objectives, constraints)
         self._n_startup = n_startup_trials
         self._surrogate = surrogate
         self._given_seed = seed
@@ -110,10 +120,11 @@ class AutoPeftSampler(BaseSampler):
         """Return a point: values of the parameters that it has.
 
         Raises:
-            ValueError: If `known_objectives` does not go with the study.
+            RequestError: If `known_objectives` does not go with the study, or a function returns
+                what is no number.
         """
         space = {name: domain for name, domain in search_space.items() if not domain.single()}
-        self._check(len(study.directions))
+        self._knowledge.check(len(study.directions))
         if not space:
             return {}
         point = self._point(study, trial.number, self._others(study, trial), space)
@@ -138,19 +149,20 @@ class AutoPeftSampler(BaseSampler):
         random = RandomSampler(seed=int(seed))
         return random.sample_independent(study, trial, param_name, param_distribution)
 
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,  # noqa: ARG002 - Optuna's signature
+    ) -> None:
+        """Mark a trial that raised an error or gave no number: its point is taken for bad."""
+        if state == TrialState.FAIL:
+            study._storage.set_trial_system_attr(trial._trial_id, BROKEN, value=True)  # noqa: SLF001 - as Optuna's own samplers do
+
     @staticmethod
     def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
         return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-
-    def _check(self, n_objectives: int) -> None:
-        for number in self._known:
-            if not 0 <= number < n_objectives:
-                raise ValueError(
-                    f"known_objectives names objective {number}, but the study has {n_objectives}, "
-                    "numbered from 0."
-                )
-        if len(self._known) == n_objectives:
-            raise ValueError("known_objectives must leave at least one objective to measure.")
 
     def _generator(self, *numbers: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence([self._seed, *numbers]))
@@ -162,42 +174,52 @@ class AutoPeftSampler(BaseSampler):
         trials: Sequence[FrozenTrial],
         space: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
-        complete = [t for t in trials if t.state == TrialState.COMPLETE]
-        measured = [t for t in complete if self._is_point(t.params, space)]
-        points = [_within(t.params, space) for t in measured]
+        known = [t for t in trials if self._is_point(t.params, space)]
+        complete = [t for t in known if t.state == TrialState.COMPLETE]
+        broken = [t for t in known if _is_broken(t)]
         planned = [_planned(t, space) for t in trials if _is_running(t)]
-        pending = [point for point in planned if self._is_point(point, space)]
-        domain = self._ours or Columns(space, points)
-        tried = {domain.key(point) for point in (*points, *pending)}
-        goal = Goal(domain, study.directions, self._known, self._constraints, self._surrogate)
-        if len(measured) >= self._n_startup:
-            rng = self._generator(number)
+        seen = Trials(
+            points=[_within(t.params, space) for t in complete],
+            values=[t.values for t in complete],
+            setbacks=[_within(t.params, space) for t in broken],
+            shown=[t.values or [math.nan] * len(study.directions) for t in broken],
+            pending=[point for point in planned if self._is_point(point, space)],
+        )
+        domain = self._ours or Columns(space, seen.points)
+        tried = {domain.key(p) for p in (*seen.points, *seen.setbacks, *seen.pending)}
+        if len(complete) >= self._n_startup:
+            goal = Goal(domain, study.directions, self._knowledge, self._surrogate)
             try:
-                found = goal.best(points, measured, pending, tried, rng)
+                found = goal.best(seen, tried, self._generator(number))
             except NUMERICAL_ERRORS as error:
                 logger.warning("trial %d gets a quasi-random point: %s", number, error)
                 found = None
             if found is not None:
                 return found
-        return self._start(domain, goal, number, tried)
+        return self._start(domain, number, tried)
 
     def _is_point(self, params: Params, space: Mapping[str, BaseDistribution]) -> bool:
         whole = self._ours is None or self._ours.holds(_within(params, space))
         return whole and _fits(params, space)
 
-    def _start(self, domain: Domain, goal: Goal, number: int, tried: set[str]) -> dict[str, Any]:
-        """Return a trial's point of a Sobol sequence, or one behind it that may be tried."""
+    def _start(self, domain: Domain, number: int, tried: set[str]) -> dict[str, Any]:
+        """Return a trial's point of a Sobol sequence, or one behind it that may be tried.
+
+        Where no point keeps the constraints, it is the one that breaks them least; where all have
+        been tried, one is tried again.
+        """
         if self._ours is not None:
             points = self._ours.start(self._seed)
         else:
             points = itertools.islice(domain.draw(self._seed), number, number + LOOKS)
-        first: dict[str, Any] | None = None
+        found: list[tuple[float, dict[str, Any]]] = []
         for point in points:
-            if domain.key(point) not in tried and goal.violation(point) <= 0:
+            violation = self._knowledge.violation(point)
+            is_new = domain.key(point) not in tried
+            if is_new and violation <= 0:
                 return point
-            first = first or point
-        assert first is not None, "some point always fits"
-        return first
+            found.append((violation if is_new else math.inf, point))
+        return min(found, key=lambda item: item[0])[1]
 
 
 def _drawn_seed() -> int:
@@ -218,6 +240,11 @@ def _seen_alike(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
 
 def _is_running(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.RUNNING
+
+
+def _is_broken(trial: FrozenTrial) -> bool:
+    failed = trial.state == TrialState.FAIL and BROKEN in trial.system_attrs
+    return failed or trial.state == TrialState.PRUNED
 
 
 def _within(params: Params, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:

@@ -24,6 +24,12 @@ def test_what_cannot_be_searched(text: str) -> None:
         parse_objectives(text)
 
 
+@pytest.mark.parametrize("text", ["quality:maximize,params", "-quality,params"])
+def test_objectives_have_their_own_direction(text: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean quality.*needs no direction"):
+        parse_objectives(text)
+
+
 def test_unknown_objectives_are_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean params"):
         parse_objectives("quality,parms")

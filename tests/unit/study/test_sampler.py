@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from autopeft import AutoPeftSampler
+from autopeft.errors import MissingPackageError, RequestError, UnknownNameError
 from autopeft.study.strategies.gain import without_outliers
 
 N_STARTUP = 5
@@ -94,18 +95,127 @@ def test_running_trials_are_not_suggested_again() -> None:
     assert len(points) == 12
 
 
-def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        AutoPeftSampler(n_startup_trials=0)
-    for known, message in (
-        ({2: cost_of}, "objective 2, but the study has 2"),
-        ({0: cost_of, 1: cost_of}, "leave at least one"),
-    ):
-        study = optuna.create_study(
-            directions=["maximize", "minimize"], sampler=sampler(known_objectives=known)
-        )
-        with pytest.raises(ValueError, match=message):
-            study.optimize(two_objectives, n_trials=1)
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"n_startup_trials": 0}, RequestError, "at least 1"),
+        ({"surrogate": "mattern"}, UnknownNameError, "did you mean matern"),
+        ({"space": {"x": (0, 1)}}, RequestError, r"space\['x'\] must be one of Optuna's"),
+        ({"known_objectives": {"size": cost_of}}, RequestError, "'size': .* is no such pair"),
+        ({"known_objectives": {1: 3.0}}, RequestError, "1: 3.0 is no such pair"),
+        ({"constraints": [1.0]}, RequestError, "constraints must be a function"),
+    ],
+)
+def test_wrong_settings_are_named(
+    settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        AutoPeftSampler(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"known_objectives": {2: cost_of}}, "objective 2, but the study has 2"),
+        ({"known_objectives": {-1: cost_of}}, "objective -1, but the study has 2"),
+        ({"known_objectives": {0: cost_of, 1: cost_of}}, "leave at least one"),
+        ({"constraints": lambda _: [math.nan]}, r"constraints returned \[nan\] for .*'kind'"),
+        ({"constraints": lambda _: "no"}, "constraints returned 'no'"),
+    ],
+)
+def test_settings_that_do_not_go_with_the_study_are_named(
+    settings: dict[str, Any], message: str
+) -> None:
+    space = {"kind": CategoricalDistribution(["large", "small"])}
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=sampler(space=space, **settings)
+    )
+    with pytest.raises(RequestError, match=message):
+        study.ask(space)
+
+
+@pytest.mark.parametrize("returned", [math.nan, math.inf, None, "many"])
+def test_a_known_objective_that_is_no_number_is_named(returned: Any) -> None:
+    space = {"x": FloatDistribution(0, 1)}
+    known = {1: lambda _: returned}
+    study = optuna.create_study(
+        directions=["maximize", "minimize"],
+        sampler=sampler(space=space, n_startup_trials=1, known_objectives=known),
+    )
+    study.add_trial(
+        optuna.trial.create_trial(params={"x": 0.5}, distributions=space, values=[0.0, 1.0])
+    )
+    with pytest.raises(RequestError, match=r"known_objectives\[1\] returned .* for {'x': 0.5}"):
+        study.ask(space)
+
+
+def test_what_a_function_of_the_user_raises_is_shown() -> None:
+    space = {"x": FloatDistribution(0, 1)}
+    study = optuna.create_study(sampler=sampler(space=space, constraints=lambda p: [p["y"]]))
+    with pytest.raises(KeyError, match="y"):
+        study.ask(space)
+
+
+def test_a_constraint_may_be_one_number() -> None:
+    space = {"x": FloatDistribution(0, 1)}
+    study = optuna.create_study(sampler=sampler(space=space, constraints=lambda p: p["x"] - 0.3))
+    assert all(study.ask(space).params["x"] <= 0.3 for _ in range(5))
+
+
+def test_constraints_that_nothing_keeps_are_broken_least() -> None:
+    space = {"n": IntDistribution(0, 50)}
+    study = optuna.create_study(sampler=sampler(space=space, constraints=lambda p: [1 + p["n"]]))
+    study.optimize(lambda t: -t.suggest_int("n", 0, 50), n_trials=7)
+    assert sorted(t.params["n"] for t in study.trials[:N_STARTUP]) == list(range(N_STARTUP))
+    assert len({t.params["n"] for t in study.trials}) == 7
+    assert max(t.params["n"] for t in study.trials) < 25
+
+
+def test_a_surrogate_without_its_packages_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autopeft.study.strategies.surrogate.find_spec", lambda _: None)
+    with pytest.raises(MissingPackageError, match=r"'jax'.*autopeft\[nuts\]"):
+        AutoPeftSampler(surrogate="saas-nuts")
+
+
+def diverges(trial: optuna.Trial) -> float:
+    """Grow up to a rate at which nothing is left."""
+    x = trial.suggest_float("x", 0, 1)
+    return math.nan if x > 0.6 else x
+
+
+def test_points_that_break_are_learned_from() -> None:
+    """NaN, an error and a pruned trial alike: the best lies right before them."""
+
+    def objective(trial: optuna.Trial) -> float:
+        x = diverges(trial)
+        if math.isnan(x) and trial.number % 3 == 0:
+            raise optuna.TrialPruned
+        if math.isnan(x) and trial.number % 3 == 1:
+            raise MemoryError
+        return x
+
+    space = {"x": FloatDistribution(0, 1)}
+    study = optuna.create_study(direction="maximize", sampler=sampler(space=space))
+    study.optimize(objective, n_trials=12, catch=MemoryError)
+    later = study.trials[-5:]
+    assert sum(t.state == optuna.trial.TrialState.COMPLETE for t in later) >= 2
+    assert study.best_value > 0.5
+    assert len({t.params["x"] for t in study.trials}) == 12
+
+
+def test_a_trial_that_was_lost_says_nothing_of_its_point() -> None:
+    """Its process died: the storage was told so by another, and what it tried is good."""
+    space = {"x": FloatDistribution(0, 1)}
+    study = optuna.create_study(direction="maximize", sampler=sampler(space=space))
+    study.optimize(lambda t: t.suggest_float("x", 0, 1), n_trials=N_STARTUP)
+    lost, again = study.ask(space), study.ask(space)
+    for trial in (lost, again):
+        state = optuna.trial.TrialState.FAIL
+        study._storage.set_trial_state_values(trial._trial_id, state)
+    told = study.ask(space)
+    assert told.params["x"] == lost.params["x"] > study.best_params["x"]
+    study.tell(told, state=optuna.trial.TrialState.FAIL)
+    assert study.ask(space).params["x"] < study.best_params["x"]
 
 
 def test_disasters_do_not_hide_the_rest() -> None:
