@@ -121,6 +121,20 @@ def analyze(study: StudyArgument = None, output: Format = "table") -> None:
 
 
 @app.command()
+def report(
+    study: StudyArgument = None,
+    to: Annotated[
+        Path | None, typer.Option(help="A .html file. Default: report/report.html of the study.")
+    ] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Write a study as one page that needs no network: answer, figures, all trials."""
+    from autopeft.cli.report import report_command
+
+    report_command(study, to, opened=opened)
+
+
+@app.command()
 def export(
     study: StudyArgument = None,
     pick: Annotated[

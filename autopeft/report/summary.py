@@ -35,6 +35,7 @@ class Summary:
         objectives: What was improved.
         reference: Where hypervolume is measured from.
         records: All trials, by number.
+        memory_limit: Largest predicted memory in bytes, `None` for no limit.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Summary:
     objectives: tuple[Objective, ...]
     reference: ReferencePoint
     records: tuple[TrialRecord, ...]
+    memory_limit: int | None = None
 
     @cached_property
     def front(self) -> list[TrialRecord]:
@@ -68,6 +70,16 @@ class Summary:
     def repeated(self) -> bool:
         """Whether any configuration was trained with several seeds."""
         return any(e.n_seeds > 1 for e in self.estimates.values())
+
+    @cached_property
+    def front_digests(self) -> frozenset[str]:
+        """The configurations on the front."""
+        return frozenset(record.spec.configuration.digest for record in self.front)
+
+    def on_front(self, record: TrialRecord) -> bool:
+        """Tell whether a complete trial is of a configuration on the front."""
+        on_it = record.spec.configuration.digest in self.front_digests
+        return on_it and counts_for_front(record)
 
     @property
     def hypervolume(self) -> float:
