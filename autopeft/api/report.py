@@ -3,14 +3,13 @@
 import shlex
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from autopeft.api.result import SearchResult
-from autopeft.errors import RequestError
+from autopeft.errors import RequestError, StudyError
 from autopeft.report.page import Findings, Origin, study_page
 from autopeft.study.analysis.budgets import winners
 from autopeft.study.analysis.facts import facts_of
-from autopeft.study.analysis.importance import LEAST_TRIALS, importances
+from autopeft.study.analysis.importance import LEAST_TRIALS, Importance, importances
 from autopeft.study.uncertainty import Measured, measured_configurations
 from autopeft.tasks.metrics import METRICS
 
@@ -27,9 +26,14 @@ def write_report_page(result: SearchResult, to: Path | None = None, *, quick: bo
 
     Raises:
         RequestError: If the file cannot be written.
+        StudyError: If the study does not say what was asked.
     """
     path = to or result.folder.report / REPORT
-    text = study_page(result.summary, _origin(result), _findings(result, quick=quick))
+    try:
+        origin = _origin(result)
+    except KeyError as error:
+        raise StudyError(f"'{result.folder.path}' is incomplete: {error} is missing.") from error
+    text = study_page(result.summary, origin, _findings(result, quick=quick))
     write_page(text, path, make_folder=to is None)
     return path
 
@@ -83,7 +87,7 @@ def _findings(result: SearchResult, *, quick: bool) -> Findings:
     )
 
 
-def _importances(found: list[Measured], n_layers: int) -> Any:
+def _importances(found: list[Measured], n_layers: int) -> list[Importance]:
     rows = [facts_of(m.record, n_layers) for m in found]
     return importances(rows, [m.mean for m in found])
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.api.data_notes import cut_notes
+from autopeft.api.live_report import LiveReport
 from autopeft.api.problem import Problem, resolve
 from autopeft.api.provenance import manifest
+from autopeft.api.report import write_report_page
 from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, storage_url
 from autopeft.api.wiring import build_runner, build_strategy, build_tracker
@@ -164,13 +166,15 @@ def _prepare(
     checkpoints = _Checkpoints(folder)
     for record in store.records:
         checkpoints.finished(record)
+    clock = SystemClock()
+    live = LiveReport(folder, tracker, clock)
     study = Study(
         problem.plan(),
         PointCosts(configuration=problem.configuration, cost=problem.cost),
         strategy,
         store,
-        SystemClock(),
-        [tracker, checkpoints, *observers(problem, folder)],
+        clock,
+        [tracker, checkpoints, live, *observers(problem, folder)],
     )
     return _Search(study=study, runner=runner, tracker=tracker)
 
@@ -186,6 +190,7 @@ def _run(search: _Search, folder: StudyFolder) -> SearchResult:
     finally:
         result = SearchResult(folder)
         files = write_report(result.summary, result.to_dict(), folder.report)
+        files.append(write_report_page(result))
         facts = {"folder": str(folder.path), "command": result.manifest["command"]}
         artifacts = [*files, folder.space_file, folder.manifest_file]
         search.tracker.close(result.summary, artifacts, facts, status)

@@ -22,7 +22,14 @@ def write_figures(summary: Summary, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     html, png = folder / "pareto.html", folder / "pareto.png"
     # The library travels inside the page: it opens without a network.
-    pareto_figure(summary).write_html(html, include_plotlyjs=True, default_height="97vh")
+    figure = pareto_figure(summary)
+    figure.update_layout(
+        title={"text": _title(summary), "subtitle": {"text": "<br>".join(rung_lines(summary))}},
+        template="plotly_white",
+        hoverlabel={"align": "left"},
+        margin={"l": 70, "r": 30, "t": 80, "b": 60},
+    )
+    figure.write_html(html, include_plotlyjs=True, default_height="97vh")
     pareto_picture(summary).savefig(png, dpi=150)
     return [html, png]
 
@@ -40,16 +47,9 @@ def pareto_figure(summary: Summary, axis: CostAxis = PARAMS) -> go.Figure:
     if limit is not None:
         _add_limit(figure, axis, *limit)
     figure.update_layout(
-        title={
-            "text": _title(summary),
-            "subtitle": {"text": "<br>".join(rung_lines(summary))},
-        },
-        template="plotly_white",
         xaxis=_cost_axis(axis),
         yaxis={"title": f"validation {summary.metric}", "range": quality_range(summary)},
         legend={"title": "method"},
-        hoverlabel={"align": "left"},
-        margin={"l": 70, "r": 30, "t": 80, "b": 60},
     )
     return figure
 

@@ -124,9 +124,8 @@ def plots(blocks: Sequence[Block]) -> dict[str, Any]:
     shown = {}
     for block in blocks:
         data = block.plot.to_plotly_json()
-        layout = {
-            k: v for k, v in data["layout"].items() if k not in {"template", "title", "margin"}
-        }
+        # The page's script gives all figures one look, in the colours of the reader's scheme.
+        layout = {key: value for key, value in data["layout"].items() if key != "template"}
         shown[block.name] = {"data": [_light(trace) for trace in data["data"]], "layout": layout}
     return shown
 
@@ -196,7 +195,7 @@ def _course(summary: Summary) -> list[Block]:
             title="Hypervolume over trials",
             words=words,
             plot=hypervolume_figure(history, compute=False),
-            numbers=tables.progress_table(summary),
+            numbers=tables.progress_table(history),
         ),
         Block(
             name="hypervolume-compute",

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autopeft.report.progress_figures import progress
 from autopeft.report.summary import Summary
 from autopeft.study.analysis.budgets import Winner
 from autopeft.study.analysis.importance import Importance
+from autopeft.study.front import Progress
 from autopeft.trials.trial import TrialRecord
 
 #: Columns of the table of all trials that are shown as they are, in this order.
@@ -100,9 +100,8 @@ def failure_table(summary: Summary) -> Table:
     return Table(columns=("trial", "status", "method", "reason", "seconds"), rows=tuple(rows))
 
 
-def progress_table(summary: Summary) -> Table:
+def progress_table(history: Sequence[Progress]) -> Table:
     """Return the trials after which the hypervolume was another."""
-    history = progress(summary)
     before = [0.0, *(h.hypervolume for h in history)]
     rows = tuple(
         (

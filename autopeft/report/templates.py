@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -23,14 +24,7 @@ def render(
         hovers: Text of each trial, which the points of all figures share.
         values: What the template shows.
     """
-    environment = Environment(
-        loader=FileSystemLoader(dashboard_file("")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(template)
+    page = _environment().get_template(template)
     return page.render(
         style=_text("page.css"),
         script=_text("page.js"),
@@ -40,6 +34,18 @@ def render(
     )
 
 
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(dashboard_file("")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
 def _text(name: str) -> Markup:
     """Return a file of ours as it is."""
     return Markup(dashboard_file(name).read_text(encoding="utf-8"))

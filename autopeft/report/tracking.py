@@ -1,7 +1,6 @@
 """MLflow: one parent run a search, a nested run a trial, written by the driver alone."""
 
 import logging
-import string
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +12,8 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from autopeft.report.markdown import front_table, noise_text
-from autopeft.report.stopping import rung_lines
+from autopeft.report.note import note_text
 from autopeft.report.summary import Summary
-from autopeft.report.theme import dashboard_file
 from autopeft.space.wording import flat_params, layer_text, setting_text, target_text
 from autopeft.trials.trial import TrialRecord
 
@@ -98,6 +95,10 @@ class MlflowTracker:
     def finished(self, record: TrialRecord) -> None:
         """End the trial's run."""
         self._try(self._finish, record)
+
+    def keep(self, path: Path) -> None:
+        """Keep a file with the parent run, in place of one of the same name."""
+        self._try(lambda: self._client.log_artifact(self._parent, str(path)))
 
     def close(
         self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str], status: str
@@ -240,7 +241,7 @@ class MlflowTracker:
             values["best_quality_error"] = found.error
             values["best_adapter_params"] = best.cost.adapter_params
         self._log_metrics(self._parent, values, step=len(summary.records))
-        self._client.set_tag(self._parent, "mlflow.note.content", _note(summary, facts))
+        self._client.set_tag(self._parent, "mlflow.note.content", note_text(summary, facts))
         for path in artifacts:
             self._client.log_artifact(self._parent, str(path))
         for record in summary.records:
@@ -266,33 +267,3 @@ class MlflowTracker:
             self._broken = True
             reason = str(error).split("\n")[0]
             logger.warning("MLflow at %s failed; the search goes on: %s", self._place.uri, reason)
-
-
-def _noise(summary: Summary, record: TrialRecord) -> str:
-    text = noise_text(summary, record)
-    return f" ({text})" if text else ""
-
-
-def _note(summary: Summary, facts: Mapping[str, str]) -> str:
-    best = summary.best()
-    if best is None:
-        headline = "No trial was completed."
-    else:
-        share = 100 * best.cost.adapter_params / best.cost.base_params
-        headline = (
-            f"Best: {best.spec.configuration.method}, {summary.metric} {best.quality:.4f}"
-            f"{_noise(summary, best)} with "
-            f"{best.cost.adapter_params:,} adapter parameters ({share:.3g} %)."
-        )
-    template = string.Template(dashboard_file("run_note.md").read_text(encoding="utf-8"))
-    return template.substitute(
-        task=summary.task,
-        model=summary.model,
-        budget=summary.budget_text,
-        headline=headline,
-        front=front_table(summary),
-        statuses=summary.statuses(),
-        hypervolume=f"{summary.hypervolume:.4f}",
-        stopping=" ".join(rung_lines(summary)) or "none",
-        **facts,
-    )

@@ -25,7 +25,7 @@ class StudyFolder:
         study.db          Optuna's storage: the one record of the trials
         space.yaml        the search space as it was read
         trials/0007/      adapter of a complete trial, checkpoint of a running one
-        report/           front.csv, front.json, pareto.html, pareto.png
+        report/           report.html, front.csv, front.json, pareto.html, pareto.png
 
     Attributes:
         path: The folder.

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -88,10 +89,14 @@ def page_of(study: Summary, **findings: object) -> str:
     return study_page(study, ORIGIN, Findings(**findings))  # type: ignore[arg-type]
 
 
+@cache
+def page_named(name: str) -> str:
+    return page_of(STUDIES[name]())
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_page_stands_alone_and_in_order_whatever_the_study_has(name: str) -> None:
-    study = STUDIES[name]()
-    page = page_of(study)
+    page = page_named(name)
     outline = Outline(page)
     assert all(address.startswith("#") for address in outline.addresses)
     assert {address[1:] for address in outline.addresses} <= set(outline.names)
@@ -106,7 +111,7 @@ def test_a_page_stands_alone_and_in_order_whatever_the_study_has(name: str) -> N
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_front_figure_holds_every_measured_trial_once(name: str) -> None:
     study = STUDIES[name]()
-    data = data_of(page_of(study))
+    data = data_of(page_named(name))
     measured = {r.number for r in study.records if r.quality is not None}
     for axis in COST_AXES:
         if axis.known(study):
@@ -130,12 +135,12 @@ def test_what_was_not_recorded_is_not_drawn() -> None:
     old, new = STUDIES["three objectives"](), STUDIES["operations"]()
     assert [axis.known(old) for axis in (PARAMS, MEMORY, OPERATIONS)] == [True, True, False]
     assert OPERATIONS.known(new)
-    assert "front-operations" in data_of(page_of(new))["figures"]
+    assert "front-operations" in data_of(page_named("operations"))["figures"]
     assert not PARAMS.known(STUDIES["failures only"]())
 
 
 def test_nothing_that_a_study_says_becomes_part_of_the_page() -> None:
-    page = page_of(STUDIES["failures only"]())
+    page = page_named("failures only")
     assert "<script>alert" not in page
     assert "5 GiB &lt;/script&gt;" in page
     assert "<b>bold</b>" not in page
