@@ -1,12 +1,12 @@
 """Keeps the report of a running search fresh, at a hundredth of its time."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from autopeft.api.report import write_report_page
 from autopeft.api.result import SearchResult
 from autopeft.errors import AutopeftError
-from autopeft.report.tracking import MlflowTracker
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.ports import Clock
 from autopeft.trials.trial import TrialRecord
@@ -24,16 +24,16 @@ class LiveReport:
     and no further one is tried until the search ends.
     """
 
-    def __init__(self, folder: StudyFolder, tracker: MlflowTracker, clock: Clock) -> None:
+    def __init__(self, folder: StudyFolder, keep: Callable[[Path], None], clock: Clock) -> None:
         """Begin; the first report is due after the interval.
 
         Args:
             folder: The study's folder.
-            tracker: Gets each report too.
+            keep: Is given each report, to keep it elsewhere too.
             clock: Tells when a report is due.
         """
         self._folder = folder
-        self._tracker = tracker
+        self._keep = keep
         self._clock = clock
         self._due = clock.now() + INTERVAL
         self._broken = False
@@ -51,7 +51,7 @@ class LiveReport:
             return
         path = self._write()
         if path is not None:
-            self._tracker.keep(path)
+            self._keep(path)
         ended = self._clock.now()
         self._due = ended + max(INTERVAL, PATIENCE * (ended - begun))
 

@@ -167,7 +167,7 @@ def _prepare(
     for record in store.records:
         checkpoints.finished(record)
     clock = SystemClock()
-    live = LiveReport(folder, tracker, clock)
+    live = LiveReport(folder, tracker.keep, clock)
     study = Study(
         problem.plan(),
         PointCosts(configuration=problem.configuration, cost=problem.cost),
