@@ -9,6 +9,7 @@ import pytest
 
 from autopeft.report.page import Findings, Origin, study_page
 from autopeft.report.summary import Summary
+from autopeft.report.theme import mark
 from autopeft.trials.trial import TrialStatus
 from tests.records import record, repeat, summary
 
@@ -74,6 +75,16 @@ def page(browser: "Browser", address: str, complaints: list[str]) -> "Page":
 def shown_trials(page: "Page") -> list[int]:
     rows = page.locator("#trials tbody tr:visible > :first-child").all_text_contents()
     return [int(text.strip()) for text in rows]
+
+
+def wait_until(page: "Page", condition: str) -> None:
+    """Wait until an expression is true; Playwright's own way is to `eval`, which the page forbids."""
+    page.evaluate(
+        f"""() => new Promise((resolve) => {{
+              const look = () => ({condition}) ? resolve() : requestAnimationFrame(look);
+              look();
+            }})"""
+    )
 
 
 def test_the_points_are_the_trials(page: "Page") -> None:
@@ -158,27 +169,24 @@ def test_a_click_and_a_key_sort_what_has_no_value_last(page: "Page") -> None:
 
 
 def test_figures_have_the_colours_of_the_scheme_and_paper_is_light(page: "Page") -> None:
-    ink = """() => document.querySelector("#front-params")._fullLayout.font.color"""
+    ink = f"document.querySelector('{FRONT}')._fullLayout.font.color"
     light = page.evaluate(ink)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"({ink})() !== '{light}'")
+    wait_until(page, f"{ink} !== '{light}'")
     page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
-    colors = page.evaluate(
-        """() => document.querySelector("#front-params").data.map((t) => t.marker?.color)"""
-    )
-    assert "#0072B2" in colors  # LoRA's colour on a light ground
+    colors = f"document.querySelector('{FRONT}').data.map((trace) => trace.marker?.color)"
+    assert mark("lora").color in page.evaluate(colors)
     page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert mark("lora").color not in page.evaluate(colors)
     page.emulate_media(color_scheme="light")
-    page.wait_for_function(f"({ink})() === '{light}'")
+    wait_until(page, f"{ink} === '{light}'")
 
 
 def test_a_phone_needs_no_sideways_scrolling(page: "Page") -> None:
     before = page.viewport_size
     assert before is not None
     page.set_viewport_size({"width": PHONE, "height": 740})
-    page.wait_for_function(
-        f"""() => document.querySelector("#front-params")._fullLayout.width <= {PHONE}"""
-    )
+    wait_until(page, f"document.querySelector('{FRONT}')._fullLayout.width <= {PHONE}")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE
     page.set_viewport_size(before)
 
