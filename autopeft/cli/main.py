@@ -135,6 +135,19 @@ def report(
 
 
 @app.command()
+def compare(
+    studies: Annotated[list[Path], typer.Argument(help="Two or more study folders.")],
+    to: Annotated[Path | None, typer.Option(help="A .html file for the page.")] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    output: Format = "table",
+) -> None:
+    """Show several studies side by side: their fronts, their picks, what each size reaches."""
+    from autopeft.cli.report import compare_command
+
+    compare_command(studies, to, output, opened=opened)
+
+
+@app.command()
 def export(
     study: StudyArgument = None,
     pick: Annotated[

@@ -157,6 +157,7 @@ def _points(
             "symbol": look.symbol if complete else f"{look.symbol}-open",
             "size": [sizes["front" if front else "other"] for front in shown],
             "opacity": [1.0 if front else faint for front in shown],
+            **({"line": theme()["outline"]} if complete else {}),
         },
         name=method if complete else f"{method} (stopped)",
         legendgroup=method,

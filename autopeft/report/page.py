@@ -1,13 +1,13 @@
 """A study as one page: what was asked, the answer, figures, all trials, how to do it again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from autopeft.report import tables
 from autopeft.report.analysis_figure import importances_figure, winners_figure
 from autopeft.report.answer import front_line, headline, pick_lines
 from autopeft.report.axes import COST_AXES, PARAMS, CostAxis
+from autopeft.report.blocks import Block, plots
 from autopeft.report.figures import pareto_figure
 from autopeft.report.layer_use import layer_use
 from autopeft.report.parallel_figure import parallel_figure
@@ -15,13 +15,9 @@ from autopeft.report.points import hover_text, out_of_view
 from autopeft.report.progress_figures import hypervolume_figure, learning_figure, progress
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
-from autopeft.report.tables import Table
 from autopeft.report.templates import render
 from autopeft.study.analysis.budgets import Winner
 from autopeft.study.analysis.importance import LEAST_TRIALS, Importance
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +50,6 @@ class Findings:
     winners: Sequence[Winner] = ()
     importances: Sequence[Importance] = ()
     n_trials: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """A figure on the page.
-
-    Attributes:
-        name: Name of its element.
-        title: What stands above.
-        words: What it shows, for those who cannot see it too.
-        plot: The figure.
-        numbers: Its numbers as a table; `None` where another table of the page has them.
-    """
-
-    name: str
-    title: str
-    words: str
-    plot: "Figure"
-    numbers: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,30 +94,6 @@ def study_page(summary: Summary, origin: Origin, findings: Findings) -> str:
         too_few=_too_few(findings),
         origin=origin,
     )
-
-
-def plots(blocks: Sequence[Block]) -> dict[str, Any]:
-    """Return figures as the page's script draws them; points get their texts from the page."""
-    shown = {}
-    for block in blocks:
-        data = block.plot.to_plotly_json()
-        # The page's script gives all figures one look, in the colours of the reader's scheme.
-        layout = {key: value for key, value in data["layout"].items() if key != "template"}
-        shown[block.name] = {"data": [_light(trace) for trace in data["data"]], "layout": layout}
-    return shown
-
-
-def _light(trace: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a trace without the texts of trials: the page has each once for all figures."""
-    shared = "customdata" in trace
-    return {k: _plain(v) for k, v in trace.items() if not (shared and k == "text")}
-
-
-def _plain(value: Any) -> Any:
-    """Return lists for Plotly's tuples, all through."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _blocks(summary: Summary, findings: Findings) -> _Blocks:

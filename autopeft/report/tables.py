@@ -50,6 +50,12 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     marked: frozenset[int] = frozenset()
 
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column holds numbers; the first names the row, whatever it holds."""
+        places = range(1, len(self.columns))
+        return [False, *(any(row[i].number is not None for row in self.rows) for i in places)]
+
 
 def trial_table(summary: Summary) -> Table:
     """Return all trials; those of the front stand out."""
@@ -166,6 +172,11 @@ def importance_table(importances: Sequence[Importance]) -> Table:
         for i in importances
     )
     return Table(columns=("fact", "share of the variance", "spread"), rows=rows)
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return flat rows, alike in keys, as a table."""
+    return _from_rows(rows, list(rows[0]) if rows else ())
 
 
 def _from_rows(

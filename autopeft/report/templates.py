@@ -14,14 +14,14 @@ _PLOTLY = "vendor/plotly-basic.min.js"
 
 
 def render(
-    template: str, figures: Mapping[str, Any], hovers: Mapping[int, str], **values: Any
+    template: str, figures: Mapping[str, Any], hovers: Mapping[Any, str], **values: Any
 ) -> str:
     """Return a page.
 
     Args:
         template: File in `dashboards/`.
         figures: Plotly's traces and layout by the name of the element they are drawn in.
-        hovers: Text of each trial, which the points of all figures share.
+        hovers: Text of each trial, by what the points of all figures call it.
         values: What the template shows.
     """
     page = _environment().get_template(template)

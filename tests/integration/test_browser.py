@@ -78,7 +78,7 @@ def shown_trials(page: "Page") -> list[int]:
 
 
 def wait_until(page: "Page", condition: str) -> None:
-    """Wait until an expression is true; Playwright's own way is to `eval`, which the page forbids."""
+    """Wait until an expression is true; Playwright's own way is `eval`, which the page forbids."""
     page.evaluate(
         f"""() => new Promise((resolve) => {{
               const look = () => ({condition}) ? resolve() : requestAnimationFrame(look);

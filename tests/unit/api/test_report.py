@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autopeft.api.comparison import compare_studies
 from autopeft.api.live_report import INTERVAL, LiveReport
 from autopeft.api.report import write_report_page
 from autopeft.api.result import SearchResult
@@ -107,3 +108,55 @@ def test_a_report_that_cannot_be_written_costs_one_warning(
             observer.finished(record(n, [0.5, 0.6], 100))
     assert [r.name for r in caplog.records] == ["autopeft.api.live_report"]
     assert kept == []
+
+
+def test_compare_prints_studies_side_by_side_and_writes_a_page(
+    capsys: pytest.CaptureFixture[str],
+    copied: StudyFolder,
+    tiny_study: SearchResult,
+    tmp_path: Path,
+) -> None:
+    both = (copied.path, tiny_study.folder.path)
+    outcome = run(capsys, "compare", *both)
+    assert (outcome.code, outcome.err) == (0, "")
+    for text in ("Best mean quality within a share", "The picks", "copied", "tiny"):
+        assert text in outcome.out
+    to = tmp_path / "wall.html"
+    machine = run(capsys, "compare", *both, "--format", "json", "--to", to)
+    data = json.loads(machine.out)
+    assert {row["study"] for row in data["picks"]} == {"copied", "tiny"}
+    assert data["shares"][-1]["copied"] == data["shares"][-1]["tiny"]
+    assert to.is_file()
+    assert "wall.html" in machine.err
+
+
+def test_studies_of_one_name_are_told_apart_by_their_folders(
+    copied: StudyFolder, tmp_path: Path
+) -> None:
+    twin = shutil.copytree(copied.path, tmp_path / "elsewhere" / "copied")
+    labels = [study.label for study in compare_studies([copied.path, twin]).studies]
+    assert labels == [str(copied.path), str(twin)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["copied"], "at least two studies"),
+        (["copied", "copied/../copied"], "is named twice"),
+        (["copied", "nowhere"], "nowhere' holds no study"),
+        (["copied", "nowhere", "--to", "x.txt"], "name a .html file"),
+        (["copied", "nowhere", "--open"], "Name the page to open with --to"),
+    ],
+)
+def test_what_cannot_be_compared(
+    arguments: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    copied: StudyFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(copied.path.parent)
+    outcome = run(capsys, "compare", *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert outcome.err.count("\n") == 1
