@@ -160,8 +160,8 @@ def _course(summary: Summary) -> list[Block]:
         Block(
             name="learning",
             title="Learning curves",
-            words=f"Validation {summary.metric} at each rung, a line a trial; those that were "
-            "stopped early are faint.",
+            words=f"Validation {summary.metric} at each rung, a line a trial; those behind the "
+            "front are faint, open marks were stopped early.",
             plot=learning_figure(summary),
             numbers=tables.rung_table(summary),
         ),

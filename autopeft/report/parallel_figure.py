@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from autopeft.report.points import HOVER, by_method, hover_text, quality_range
+from autopeft.report.points import HOVER, by_method, hover_text, line_opacity, quality_range
 from autopeft.report.summary import Summary
 from autopeft.report.theme import mark, theme
 from autopeft.trials.trial import TrialRecord
@@ -51,11 +51,12 @@ def parallel_figure(summary: Summary) -> go.Figure:
     ranges = [_range(axis, measured) for axis in axes]
     ranges[-1] = _quality_limits(summary, ranges[-1])
     figure = go.Figure()
-    for method, records in by_method(summary.records).items():
-        for front in (False, True):
+    for front in (False, True):  # what stands out is drawn last
+        for method, records in by_method(summary.records).items():
             chosen = [r for r in records if summary.on_front(r) is front]
             if chosen:
-                figure.add_trace(_lines(summary, method, chosen, axes, ranges))
+                faint = 1.0 if front else line_opacity(len(measured))
+                figure.add_trace(_lines(summary, method, chosen, axes, ranges, faint))
     for place, (axis, (low, high)) in enumerate(zip(axes, ranges, strict=True)):
         figure.add_vline(x=place, line={"color": theme()["front"]["color"], "width": 1})
         for height, value in ((0.0, low), (1.0, high)):
@@ -67,6 +68,7 @@ def parallel_figure(summary: Summary) -> go.Figure:
                 showarrow=False,
             )
     figure.update_layout(
+        legend={"traceorder": "grouped"},
         xaxis={
             "tickvals": list(range(len(axes))),
             "ticktext": [axis.name.replace(" ", "<br>") for axis in axes],
@@ -134,6 +136,7 @@ def _lines(
     records: Sequence[TrialRecord],
     axes: Sequence[_Axis],
     ranges: Sequence[tuple[float, float]],
+    opacity: float,
 ) -> go.Scatter:
     """Return trials of one method, all of the front or none, as one broken line."""
     look, front = mark(method), summary.on_front(records[0])
@@ -153,7 +156,7 @@ def _lines(
         mode="lines+markers",
         line={"color": look.color, "width": 2.5 if front else 1},
         marker={"symbol": look.symbol, "size": 8 if front else 4},
-        opacity=1.0 if front else theme()["stopped_opacity"],
+        opacity=opacity,
         name=f"{method} (front)" if front else method,
         legendgroup=method,
         text=["" if n is None else texts[n] for n in numbers],

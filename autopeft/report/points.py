@@ -55,6 +55,11 @@ def _noise_lines(summary: Summary, record: TrialRecord) -> list[str]:
     return lines
 
 
+def line_opacity(n_lines: int) -> float:
+    """Return how opaque lines of trials behind the front are: hundreds would cover each other."""
+    return max(0.08, min(0.45, 15 / max(n_lines, 1)))
+
+
 def quality_range(summary: Summary) -> tuple[float, float] | None:
     """Return the qualities that a figure shows at first; `None` if nothing was measured.
 

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from autopeft.report.points import HOVER, by_method, hover_text, quality_range
+from autopeft.report.points import HOVER, by_method, hover_text, line_opacity, quality_range
 from autopeft.report.summary import Summary
 from autopeft.report.theme import mark, theme
 from autopeft.study.front import Progress, hypervolume_history
 from autopeft.study.objective import counts_for_front
 from autopeft.trials.trial import TrialRecord
+
+#: Kinds of trials, in the order in which they are drawn: what stands out comes last.
+_KINDS = ("stopped", "complete", "front")
 
 
 def progress(summary: Summary) -> list[Progress]:
@@ -38,23 +41,34 @@ def hypervolume_figure(history: Sequence[Progress], *, compute: bool) -> go.Figu
 
 
 def learning_figure(summary: Summary) -> go.Figure:
-    """Return quality over the share of a training, a line a trial; stopped ones are faint."""
+    """Return quality over the share of a training, a line a trial; the front's stand out."""
     figure = go.Figure()
-    for method, records in by_method(summary.records).items():
-        for complete in (False, True):
-            chosen = [r for r in records if counts_for_front(r) is complete]
+    grouped = by_method(summary.records)
+    faint = line_opacity(sum(map(len, grouped.values())))
+    for kind in _KINDS:
+        for method, records in grouped.items():
+            chosen = [r for r in records if _kind(summary, r) == kind]
             if chosen:
-                figure.add_trace(_curves(summary, method, chosen))
+                figure.add_trace(_curves(summary, method, chosen, kind, faint))
     figure.update_layout(
         xaxis={"title": "share of a full training", "tickformat": ".0%"},
         yaxis={"title": f"validation {summary.metric}", "range": quality_range(summary)},
+        legend={"traceorder": "grouped"},
     )
     return figure
 
 
-def _curves(summary: Summary, method: str, records: Sequence[TrialRecord]) -> go.Scatter:
-    """Return the curves of trials of one method, all complete or none, as one broken line."""
-    look, complete = mark(method), counts_for_front(records[0])
+def _kind(summary: Summary, record: TrialRecord) -> str:
+    if summary.on_front(record):
+        return "front"
+    return "complete" if counts_for_front(record) else "stopped"
+
+
+def _curves(
+    summary: Summary, method: str, records: Sequence[TrialRecord], kind: str, faint: float
+) -> go.Scatter:
+    """Return the curves of trials of one method and one kind, as one broken line."""
+    look = mark(method)
     x: list[float | None] = []
     y: list[float | None] = []
     numbers: list[int | None] = []
@@ -68,10 +82,10 @@ def _curves(summary: Summary, method: str, records: Sequence[TrialRecord]) -> go
         x=x,
         y=y,
         mode="lines+markers",
-        line={"color": look.color, "width": 1.5 if complete else 1},
-        marker={"symbol": look.symbol if complete else f"{look.symbol}-open", "size": 7},
-        opacity=1.0 if complete else theme()["stopped_opacity"],
-        name=method if complete else f"{method} (stopped)",
+        line={"color": look.color, "width": 2 if kind == "front" else 1},
+        marker={"symbol": f"{look.symbol}-open" if kind == "stopped" else look.symbol, "size": 6},
+        opacity=1.0 if kind == "front" else faint,
+        name=method if kind == "complete" else f"{method} ({kind})",
         legendgroup=method,
         text=["" if n is None else texts[n] for n in numbers],
         customdata=numbers,
