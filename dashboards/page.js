@@ -31,7 +31,7 @@
       ? { ...trace, text: trace.customdata.map((number) => hovers[number] ?? "") }
       : trace));
     const legend = narrow || element.clientWidth < 700
-      ? { orientation: "h", y: -0.28, x: 0, yanchor: "top" } : {};
+      ? { orientation: "h", y: -0.28, x: 0, yanchor: "top", title: { text: "" }, font: { size: 11 } } : {};
     return Plotly.react(element, traces, {
       ...structuredClone(layout),
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",

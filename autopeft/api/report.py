@@ -107,7 +107,8 @@ def _origin(result: SearchResult) -> Origin:
         "budget": f"{summary.budget_text}: at most {summary.budget_limit:,} adapter parameters",
         "search space": request["space"],
         "strategy": f"{request['strategy']}, early stopping {request['fidelity']}",
-        "trials": f"{request['trials']}, {task['epochs']:g} epochs each",
+        "trials": str(request["trials"]),
+        "epochs of a full training": f"{task['epochs']:g}",
     }
     if summary.memory_limit is not None:
         asked["memory"] = f"at most {summary.memory_limit / 2**30:.3g} GiB predicted"
