@@ -1,6 +1,5 @@
 """`SearchResult`: a study's trials, its front, and the way to take one home."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,8 +117,8 @@ class SearchResult:
         if target == self.folder.path or target in self.folder.path.parents:
             raise RequestError(f"'{to}' holds the study itself: name another folder.")
         record = self.pick(pick)
-        facts = replace(self._facts(), noise=noise_text(self.summary, record))
-        return export_trial(record, self.folder.adapter(record.number), facts, target)
+        adapter = self.folder.adapter(record.number)
+        return export_trial(record, adapter, self.export_facts(record), target)
 
     def analyze(self) -> "Analysis":
         """Return what matters, which method wins at which budget, and what more would buy.
@@ -158,7 +157,8 @@ class SearchResult:
             "trials": [record.to_dict() for record in self.trials],
         }
 
-    def _facts(self) -> ExportFacts:
+    def export_facts(self, record: TrialRecord) -> ExportFacts:
+        """Return what the files of an export say beside the trial itself."""
         model, task = self.manifest["model"], self.manifest["task"]
         reference = ModelReference(
             name=model["name"], location=model["location"], hub_id=model["hub_id"]
@@ -181,6 +181,7 @@ class SearchResult:
             versions=self.manifest["versions"],
             front=front_table(self.summary),
             trials=self.summary.statuses(),
+            noise=noise_text(self.summary, record),
         )
 
 

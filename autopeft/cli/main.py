@@ -9,8 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from autopeft import __version__
+from autopeft.cli.looking import LOOKING
 from autopeft.cli.network import go_offline_without_hub
-from autopeft.cli.options import ABOUT_MANY, NOT_OF_ADVICE, Format, with_search_options
+from autopeft.cli.options import (
+    ABOUT_MANY,
+    NOT_OF_ADVICE,
+    Format,
+    StudyArgument,
+    with_search_options,
+)
 from autopeft.cli.space import space_app
 from autopeft.errors import AutopeftError
 
@@ -21,10 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StudyArgument = Annotated[
-    Path | None, typer.Argument(help="Study folder. Default: the newest in ./studies.")
-]
 
 
 @app.command()
@@ -52,8 +55,15 @@ def search(
 @with_search_options(ABOUT_MANY)
 def train(
     config: Annotated[
-        str, typer.Option(help="Configuration in YAML or JSON, or preset:mam and the like.")
+        str,
+        typer.Option(
+            help="Configuration in YAML or JSON, preset:mam and the like, or a trial of a study: "
+            "studies/mine:17 or studies/mine:best."
+        ),
     ],
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train it with so many seeds; mean and error are shown.")
+    ] = 1,
     to: Annotated[
         Path | None, typer.Option(help="Folder to make of the result. Default: none yet.")
     ] = None,
@@ -69,7 +79,7 @@ def train(
     """Train one configuration to the end, as a study of one trial."""
     from autopeft.cli.train import train_command
 
-    train_command(config, to, study, settings, json_output=json_output)
+    train_command(config, seeds, to, study, settings, json_output=json_output)
 
 
 @app.command()
@@ -100,51 +110,8 @@ def recommend(
     recommend_command(settings, num_labels, to, output)
 
 
-@app.command()
-def pareto(
-    study: StudyArgument = None,
-    every: Annotated[bool, typer.Option("--all", help="All trials, not the front alone.")] = False,
-    output: Format = "table",
-) -> None:
-    """Print the Pareto front of a study."""
-    from autopeft.cli.study import pareto_command
-
-    pareto_command(study, output, every=every)
-
-
-@app.command()
-def analyze(study: StudyArgument = None, output: Format = "table") -> None:
-    """Say what matters in a study, which method wins at which budget, what more would buy."""
-    from autopeft.cli.analyze import analyze_command
-
-    analyze_command(study, output)
-
-
-@app.command()
-def report(
-    study: StudyArgument = None,
-    to: Annotated[
-        Path | None, typer.Option(help="A .html file. Default: report/report.html of the study.")
-    ] = None,
-    opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-) -> None:
-    """Write a study as one page that needs no network: answer, figures, all trials."""
-    from autopeft.cli.report import report_command
-
-    report_command(study, to, opened=opened)
-
-
-@app.command()
-def compare(
-    studies: Annotated[list[Path], typer.Argument(help="Two or more study folders.")],
-    to: Annotated[Path | None, typer.Option(help="A .html file for the page.")] = None,
-    opened: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    output: Format = "table",
-) -> None:
-    """Show several studies side by side: their fronts, their picks, what each size reaches."""
-    from autopeft.cli.report import compare_command
-
-    compare_command(studies, to, output, opened=opened)
+for command in LOOKING:
+    app.command()(command)
 
 
 @app.command()
@@ -262,16 +229,19 @@ app.add_typer(space_app)
 
 
 @app.command()
-def ui(
-    studies: Annotated[
-        Path, typer.Option(help="Folder of studies; its mlflow.db is shown.")
-    ] = Path("studies"),
-    port: Annotated[int | None, typer.Option(help="Port. Default: 5000, or a free one.")] = None,
+def sync(
+    study: StudyArgument = None,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(help="MLflow tracking server. Default: the one of the search.")
+    ] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Register the best trial's model under this name, too.")
+    ] = None,
 ) -> None:
-    """Open MLflow's UI for this folder's runs, on this machine only."""
-    from autopeft.cli.ui import ui_command
+    """Write to MLflow what it lacks of a study, after its server was away."""
+    from autopeft.cli.ui import sync_command
 
-    ui_command(studies, port)
+    sync_command(study, mlflow_uri, register)
 
 
 @app.command()

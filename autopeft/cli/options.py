@@ -11,6 +11,10 @@ Format = Annotated[
     Literal["table", "json", "csv"], typer.Option("--format", help="How to print the result.")
 ]
 
+StudyArgument = Annotated[
+    Path | None, typer.Argument(help="Study folder. Default: the newest in ./studies.")
+]
+
 _WHAT, _HOW, _WHERE = "What to search", "How to search", "Where to run"
 
 #: Option by field of `SearchRequest`; all default to `None`, which takes the request's default.
@@ -201,6 +205,14 @@ _OPTIONS: dict[str, Any] = {
         str | None,
         typer.Option(
             help="MLflow tracking server. Default: mlflow.db beside the studies.",
+            rich_help_panel=_WHERE,
+        ),
+    ],
+    "system_metrics": Annotated[
+        bool | None,
+        typer.Option(
+            "--system-metrics",
+            help="Show this machine's load in MLflow while the search runs.",
             rich_help_panel=_WHERE,
         ),
     ],

@@ -8,6 +8,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from autopeft.methods.compose import attach
 from autopeft.methods.depth import frozen_depth
 from autopeft.methods.method import AttachContext
+from autopeft.trials.averaging import AveragedWeights
 from autopeft.trials.batches import Epochs, sorted_batches
 from autopeft.trials.engine import Engine
 from autopeft.trials.outcomes import outcomes_of
@@ -75,13 +77,21 @@ class TrialRun:
     def advance(self) -> RungReport:
         """Train to the next rung and evaluate there.
 
+        Before the end the mean of the weights over the last half of the steps is evaluated, at
+        the end the weights themselves.
+
         Raises:
             DivergedError: If a loss or a metric is not finite.
         """
         started = time.perf_counter()
         target = max(self._step + 1, math.ceil(self.spec.rungs[self._rung] * self.total_steps))
-        losses = self._train_to(min(target, self.total_steps))
-        metrics, eval_loss = self.evaluate()
+        target = min(target, self.total_steps)
+        averaged = None
+        if target < self.total_steps:
+            averaged = AveragedWeights(self._parameters.values(), self._step, target)
+        losses = self._train_to(target, averaged)
+        with averaged.in_place() if averaged else nullcontext():
+            metrics, eval_loss = self.evaluate()
         self._seconds += time.perf_counter() - started
         report = RungReport(
             rung=self._rung,
@@ -172,7 +182,8 @@ class TrialRun:
         """Give the base model back to the engine as it was."""
         self._engine.restore(self._attachment.detach())
 
-    def _train_to(self, step: int) -> list[float]:
+    def _train_to(self, step: int, averaged: AveragedWeights | None = None) -> list[float]:
+        """Return the loss of each step; the mean takes in the weights on the way."""
         self._prefix.set_training(self._attachment.model)
         losses: list[float] = []
         for rows in self._epochs.after(self._step):
@@ -182,6 +193,8 @@ class TrialRun:
             self._step += 1
             self._attachment.after_optimizer_step(self._step)
             self._optimizer.zero_grad()
+            if averaged is not None:
+                averaged.add(self._step)
             if self._step == step:
                 break
         return losses

@@ -9,12 +9,15 @@ Rows are appended as they are measured; a second run goes on where the first end
 The sample is the first points of a scrambled Sobol sequence over the default space within 1 % of
 MiniLM's parameters; the first of them are trained with a second seed too, after all others.
 `--part I/N` trains every N-th of these trainings from the I-th on, into a file of its own.
+
+Before the end, a rung of the first configurations is measured twice: `reports` has what a trial
+reports, which is that of weights averaged over the latest steps, and `plain` metrics and loss of
+the weights as they are.
 """
 
 import argparse
 import itertools
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,28 +26,12 @@ import torch
 
 from autopeft.api.problem import Problem, resolve
 from autopeft.api.request import SearchRequest
-from autopeft.runners.local import run_trial
 from autopeft.study.strategies.drawing import untried_sobol
 from autopeft.trials.engine import Engine, Workload
-from autopeft.trials.ports import Decision
-from autopeft.trials.trial import RungReport, TrialResult, TrialSpec
+from autopeft.trials.training import DivergedError, TrialRun
+from autopeft.trials.trial import TrialSpec, TrialStatus
 
 RUNGS = (1 / 9, 1 / 3, 1.0)
-
-
-class Curve:
-    """Takes what one trial measures, and stops none."""
-
-    def __init__(self) -> None:
-        self.reports: list[RungReport] = []
-        self.result: TrialResult | None = None
-
-    def report(self, _: int, report: RungReport) -> Decision:
-        self.reports.append(report)
-        return Decision.CONTINUE
-
-    def finish(self, _: int, result: TrialResult) -> None:
-        self.result = result
 
 
 def problem_of(options: argparse.Namespace) -> Problem:
@@ -66,17 +53,32 @@ def problem_of(options: argparse.Namespace) -> Problem:
 
 
 def train(
-    engine: Engine, problem: Problem, number: int, point: Mapping[str, Any], seed: int
+    engine: Engine,
+    problem: Problem,
+    number: int,
+    point: Mapping[str, Any],
+    seed: int,
+    *,
+    also_plain: bool,
 ) -> dict[str, Any]:
     """Train one point to the end and return its row of the table."""
     configuration = problem.configuration(point)
     spec = TrialSpec(
         number=number, configuration=configuration, rungs=RUNGS, epochs=problem.epochs, seed=seed
     )
-    curve = Curve()
-    with tempfile.TemporaryDirectory() as folder:
-        run_trial(engine, spec, Path(folder), curve)
-    assert curve.result is not None
+    status, reports, plain = TrialStatus.COMPLETE, [], []
+    run = TrialRun(engine, spec)
+    try:
+        for _ in spec.rungs:
+            report = run.advance()
+            reports.append(report.to_dict())
+            if also_plain and not report.last:
+                metrics, eval_loss = run.evaluate()
+                plain.append({"metrics": metrics, "eval_loss": eval_loss})
+    except DivergedError:
+        status = TrialStatus.NAN
+    finally:
+        run.close()
     cost = problem.cost(configuration)
     return {
         "number": number,
@@ -85,8 +87,9 @@ def train(
         "point": dict(point),
         "adapter_params": cost.adapter_params,
         "peak_memory_bytes": cost.peak_memory_bytes,
-        "status": curve.result.status.value,
-        "reports": [report.to_dict() for report in curve.reports],
+        "status": status.value,
+        "reports": reports,
+        "plain": plain,
     }
 
 
@@ -98,6 +101,7 @@ def main() -> None:
     parser.add_argument("--eval-rows", type=int, default=600)
     parser.add_argument("--configurations", type=int, default=400)
     parser.add_argument("--repeated", type=int, default=100, help="trained with seed 1 as well")
+    parser.add_argument("--plain", type=int, default=200, help="measured without averaging as well")
     parser.add_argument("--part", default="0/1")
     parser.add_argument("--to", type=Path, required=True)
     options = parser.parse_args()
@@ -123,7 +127,8 @@ def main() -> None:
     with options.to.open("a", encoding="utf-8") as file:
         for number, seed in trainings[index::parts]:
             if (number, seed) not in done:
-                row = train(engine, problem, number, points[number], seed)
+                also_plain = seed == 0 and number < options.plain
+                row = train(engine, problem, number, points[number], seed, also_plain=also_plain)
                 file.write(json.dumps(row) + "\n")
                 file.flush()
 

@@ -162,6 +162,7 @@ OTHERS: dict[str, tuple[list[object], str]] = {
     "export of a foreign folder": (["export", ".", "--to", "x"], "holds no study"),
     "methods of an unknown model": (["methods", "--model", "minillm"], "did you mean minilm"),
     "estimate without a file": (["estimate", "--config", "no.yaml"], "no configuration file"),
+    "sync without studies": (["sync"], "no study"),
     "ui without runs": (["ui"], "no runs"),
     "unknown command": (["serach"], "No such command"),
     "unknown format": (["doctor", "--format", "xml"], "xml"),
