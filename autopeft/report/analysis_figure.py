@@ -70,7 +70,7 @@ def _winner_traces(winners: Sequence[Winner]) -> Iterator[go.Scatter]:
         reached = [w for w in winners if method in w.by_method]
         look = mark(method)
         yield go.Scatter(
-            x=[w.budget for w in reached],
+            x=[max(w.budget, 1) for w in reached],  # the axis is logarithmic
             y=[w.by_method[method] for w in reached],
             mode="lines+markers",
             name=method,

@@ -72,14 +72,18 @@ class Summary:
         return any(e.n_seeds > 1 for e in self.estimates.values())
 
     @cached_property
+    def digests(self) -> dict[int, str]:
+        """The configuration of each trial, by number: every figure and table asks for it."""
+        return {record.number: record.spec.configuration.digest for record in self.records}
+
+    @cached_property
     def front_digests(self) -> frozenset[str]:
         """The configurations on the front."""
-        return frozenset(record.spec.configuration.digest for record in self.front)
+        return frozenset(self.digests[record.number] for record in self.front)
 
     def on_front(self, record: TrialRecord) -> bool:
         """Tell whether a complete trial is of a configuration on the front."""
-        on_it = record.spec.configuration.digest in self.front_digests
-        return on_it and counts_for_front(record)
+        return self.digests[record.number] in self.front_digests and counts_for_front(record)
 
     @property
     def hypervolume(self) -> float:
@@ -88,7 +92,7 @@ class Summary:
 
     def estimate(self, record: TrialRecord) -> Estimate | None:
         """What is known of a trial's configuration, `None` without a complete training of it."""
-        return self.estimates.get(record.spec.configuration.digest)
+        return self.estimates.get(self.digests[record.number])
 
     def best(self) -> TrialRecord | None:
         """The front's best trial.
