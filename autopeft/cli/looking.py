@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-from autopeft.cli.options import Format, StudyArgument
+from autopeft.cli.options import Format
+
+StudyArgument = Annotated[
+    Path | None, typer.Argument(help="Study folder. Default: the newest in ./studies.")
+]
 
 
 def pareto(

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from autopeft import __version__
-from autopeft.cli.looking import LOOKING
+from autopeft.cli.looking import LOOKING, StudyArgument
 from autopeft.cli.network import go_offline_without_hub
 from autopeft.cli.options import (
     ABOUT_MANY,
     NOT_OF_ADVICE,
     Format,
-    StudyArgument,
     with_search_options,
 )
 from autopeft.cli.space import space_app

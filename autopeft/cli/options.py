@@ -11,10 +11,6 @@ Format = Annotated[
     Literal["table", "json", "csv"], typer.Option("--format", help="How to print the result.")
 ]
 
-StudyArgument = Annotated[
-    Path | None, typer.Argument(help="Study folder. Default: the newest in ./studies.")
-]
-
 _WHAT, _HOW, _WHERE = "What to search", "How to search", "Where to run"
 
 #: Option by field of `SearchRequest`; all default to `None`, which takes the request's default.
