@@ -205,6 +205,7 @@ def _summary(folder: StudyFolder, manifest: dict[str, Any]) -> Summary:
             objectives=parse_objectives(",".join(manifest["objectives"])),
             reference=ReferencePoint.from_dict(manifest["reference"]),
             records=tuple(read_records(url, manifest["study_id"])),
+            memory_limit=manifest.get("max_memory_bytes"),
         )
     except KeyError as error:
         raise StudyError(f"'{folder.path}' is incomplete: {error} is missing.") from error

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.api.data_notes import cut_notes
+from autopeft.api.live_report import LiveReport
 from autopeft.api.problem import Problem, resolve
 from autopeft.api.provenance import manifest
+from autopeft.api.report import write_report_page
 from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, storage_url
 from autopeft.api.tracking import close_tracker, log_winner, study_tracker, tracking_place
@@ -172,13 +174,15 @@ def _prepare(
     checkpoints = _Checkpoints(folder)
     for record in store.records:
         checkpoints.finished(record)
+    clock = SystemClock()
+    live = LiveReport(folder, tracker.keep, clock)
     study = Study(
         problem.plan(),
         PointCosts(configuration=problem.configuration, cost=problem.cost),
         strategy,
         store,
-        SystemClock(),
-        [tracker, checkpoints, *observers(problem, folder)],
+        clock,
+        [tracker, checkpoints, live, *observers(problem, folder)],
     )
     return _Search(study=study, runner=runner, tracker=tracker)
 
@@ -194,6 +198,7 @@ def _run(search: _Search, folder: StudyFolder) -> SearchResult:
     finally:
         result = SearchResult(folder)
         files = write_report(result.summary, result.to_dict(), folder.report)
+        files.append(write_report_page(result))
         if status == "FINISHED":
             log_winner(search.tracker, result)
         close_tracker(search.tracker, result, status, files)

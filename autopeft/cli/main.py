@@ -9,8 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from autopeft import __version__
+from autopeft.cli.looking import LOOKING, StudyArgument
 from autopeft.cli.network import go_offline_without_hub
-from autopeft.cli.options import ABOUT_MANY, NOT_OF_ADVICE, Format, with_search_options
+from autopeft.cli.options import (
+    ABOUT_MANY,
+    NOT_OF_ADVICE,
+    Format,
+    with_search_options,
+)
 from autopeft.cli.space import space_app
 from autopeft.errors import AutopeftError
 
@@ -21,10 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StudyArgument = Annotated[
-    Path | None, typer.Argument(help="Study folder. Default: the newest in ./studies.")
-]
 
 
 @app.command()
@@ -107,24 +109,8 @@ def recommend(
     recommend_command(settings, num_labels, to, output)
 
 
-@app.command()
-def pareto(
-    study: StudyArgument = None,
-    every: Annotated[bool, typer.Option("--all", help="All trials, not the front alone.")] = False,
-    output: Format = "table",
-) -> None:
-    """Print the Pareto front of a study."""
-    from autopeft.cli.study import pareto_command
-
-    pareto_command(study, output, every=every)
-
-
-@app.command()
-def analyze(study: StudyArgument = None, output: Format = "table") -> None:
-    """Say what matters in a study, which method wins at which budget, what more would buy."""
-    from autopeft.cli.analyze import analyze_command
-
-    analyze_command(study, output)
+for command in LOOKING:
+    app.command()(command)
 
 
 @app.command()
@@ -255,19 +241,6 @@ def sync(
     from autopeft.cli.ui import sync_command
 
     sync_command(study, mlflow_uri, register)
-
-
-@app.command()
-def ui(
-    studies: Annotated[
-        Path, typer.Option(help="Folder of studies; its mlflow.db is shown.")
-    ] = Path("studies"),
-    port: Annotated[int | None, typer.Option(help="Port. Default: 5000, or a free one.")] = None,
-) -> None:
-    """Open MLflow's UI for this folder's runs, on this machine only."""
-    from autopeft.cli.ui import ui_command
-
-    ui_command(studies, port)
 
 
 @app.command()

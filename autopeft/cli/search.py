@@ -151,7 +151,7 @@ def _show(result: SearchResult, *, json_output: bool) -> None:
     for line in rung_lines(summary):
         out.print(line, highlight=False)
     folder = _shown(result.folder)
-    out.print(f"\nLook:   open {folder}/report/pareto.html, or autopeft ui", highlight=False)
+    out.print(f"\nLook:   autopeft report {folder} --open, or autopeft ui", highlight=False)
     if rows:
         out.print(f"Take:   autopeft export {folder} --pick best --to my-adapter", highlight=False)
     go_on = f"autopeft search --resume --study {folder}"

@@ -27,12 +27,15 @@ class Cost:
         head_params: Parameters of the task head.
         base_params: Parameters of the base model.
         peak_memory_bytes: Predicted training memory.
+        flops_per_example: Floating-point operations of forward and backward for one of the longest
+            inputs; `None` in studies that were made before it was recorded.
     """
 
     adapter_params: int
     head_params: int
     base_params: int
     peak_memory_bytes: int
+    flops_per_example: int | None = None
 
 
 class CostModel:
@@ -66,11 +69,13 @@ class CostModel:
 
     def cost(self, configuration: Configuration) -> Cost:
         """Return all costs of a configuration."""
+        step = self.step(configuration)
         return Cost(
             adapter_params=count_parameters(configuration, self.spec),
             head_params=self.spec.head_params,
             base_params=self.spec.base_params,
-            peak_memory_bytes=self.memory(configuration).total,
+            peak_memory_bytes=step.memory.total,
+            flops_per_example=step.flops // self._rows(configuration),
         )
 
     def memory(self, configuration: Configuration) -> MemoryEstimate:
@@ -82,10 +87,7 @@ class CostModel:
 
         Where there are micro-batches, that is one of them.
         """
-        training = configuration.training
-        rows = training.rows_at_once
-        if training.max_tokens is not None:  # with shorter rows a batch may come nearer to them
-            rows = min(rows, math.ceil(training.max_tokens / self.seq_length))
+        training, rows = configuration.training, self._rows(configuration)
         in_parts = training.rows_at_once < training.batch_size
         key = f"{configuration.components} {rows} {in_parts}"
         if key not in self._steps:
@@ -95,6 +97,14 @@ class CostModel:
             masks = step.memory.optimizer + count_mask_bytes(configuration, self.spec)
             self._steps[key] = replace(step, memory=replace(step.memory, optimizer=masks))
         return self._steps[key]
+
+    def _rows(self, configuration: Configuration) -> int:
+        """Return the examples in one forward."""
+        training = configuration.training
+        if training.max_tokens is None:
+            return training.rows_at_once
+        # With shorter rows a batch may come nearer to the limit.
+        return min(training.rows_at_once, math.ceil(training.max_tokens / self.seq_length))
 
     def adapter_bytes(self, configuration: Configuration) -> int:
         """Return the bytes of the tensors in the adapter's file, the head's among them."""

@@ -1,17 +1,21 @@
 """An analysis as an interactive page: what matters, how, and which method wins where."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from autopeft.report.theme import mark, theme
 from autopeft.study.analysis.analysis import Analysis
+from autopeft.study.analysis.budgets import Winner
 from autopeft.study.analysis.facts import LOGARITHMIC
+from autopeft.study.analysis.importance import Importance
 from autopeft.study.analysis.response import Curve
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 _COLUMNS = 2
+_BUDGET = "budget in adapter parameters"
 
 
 def write_analysis_page(analysis: Analysis, title: str, folder: Path) -> Path:
@@ -23,10 +27,8 @@ def write_analysis_page(analysis: Analysis, title: str, folder: Path) -> Path:
     return path
 
 
-def analysis_figure(analysis: Analysis, title: str) -> "go.Figure":
+def analysis_figure(analysis: Analysis, title: str) -> go.Figure:
     """Return the winners by budget, the importances, and a panel for each curve."""
-    from plotly.subplots import make_subplots
-
     titles = ["best quality within a budget", "share of the variance explained"]
     titles += [f"expected quality by {_words(curve.name)}" for curve in analysis.curves]
     n_rows = -(-len(titles) // _COLUMNS)
@@ -40,42 +42,60 @@ def analysis_figure(analysis: Analysis, title: str) -> "go.Figure":
     return figure
 
 
-def _add_winners(figure: "go.Figure", analysis: Analysis) -> None:
-    import plotly.graph_objects as go
+def winners_figure(winners: Sequence[Winner], metric: str) -> go.Figure:
+    """Return the best quality that each method reached within a budget."""
+    figure = go.Figure(list(_winner_traces(winners)))
+    figure.update_layout(
+        xaxis={"type": "log", "title": _BUDGET, "dtick": "D2"}, yaxis={"title": metric}
+    )
+    return figure
 
-    methods = {method for winner in analysis.winners for method in winner.by_method}
+
+def importances_figure(importances: Sequence[Importance]) -> go.Figure:
+    """Return how much of the variance of quality each fact explains."""
+    figure = go.Figure(_importance_trace(importances))
+    figure.update_layout(xaxis={"title": "share of the variance explained"})
+    return figure
+
+
+def _add_winners(figure: go.Figure, analysis: Analysis) -> None:
+    for trace in _winner_traces(analysis.winners):
+        figure.add_trace(trace, row=1, col=1)
+    figure.update_xaxes(type="log", title=_BUDGET, row=1, col=1)
+
+
+def _winner_traces(winners: Sequence[Winner]) -> Iterator[go.Scatter]:
+    methods = {method for winner in winners for method in winner.by_method}
     for method in sorted(methods):
-        reached = [w for w in analysis.winners if method in w.by_method]
+        reached = [w for w in winners if method in w.by_method]
         look = mark(method)
-        trace = go.Scatter(
-            x=[w.budget for w in reached],
+        yield go.Scatter(
+            x=[max(w.budget, 1) for w in reached],  # the axis is logarithmic
             y=[w.by_method[method] for w in reached],
             mode="lines+markers",
             name=method,
             line={"color": look.color, "shape": "hv"},
             marker={"symbol": look.symbol},
         )
-        figure.add_trace(trace, row=1, col=1)
-    figure.update_xaxes(type="log", title="budget in adapter parameters", row=1, col=1)
 
 
-def _add_importances(figure: "go.Figure", analysis: Analysis) -> None:
-    import plotly.graph_objects as go
+def _add_importances(figure: go.Figure, analysis: Analysis) -> None:
+    figure.add_trace(_importance_trace(analysis.importances), row=1, col=2)
 
-    shown = analysis.importances[::-1]  # Plotly draws from the bottom up
-    trace = go.Bar(
+
+def _importance_trace(importances: Sequence[Importance]) -> go.Bar:
+    shown = importances[::-1]  # Plotly draws from the bottom up
+    return go.Bar(
         x=[importance.share for importance in shown],
-        y=[_words(importance.name) for importance in shown],
+        y=[importance.name.replace("_", " ") for importance in shown],
         error_x={"type": "data", "array": [importance.spread for importance in shown]},
         orientation="h",
+        marker={"color": theme()["progress"]["color"]},
         showlegend=False,
     )
-    figure.add_trace(trace, row=1, col=2)
 
 
-def _add_curve(figure: "go.Figure", curve: Curve, place: dict[str, int]) -> None:
-    import plotly.graph_objects as go
-
+def _add_curve(figure: go.Figure, curve: Curve, place: dict[str, int]) -> None:
     common: dict[str, Any] = {"x": curve.values, "mode": "lines", "showlegend": False}
     pairs = list(zip(curve.qualities, curve.errors, strict=True))
     edge = {"line": {"width": 0}, "hoverinfo": "skip"}

@@ -8,10 +8,11 @@ from typing import Any
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
+from autopeft.report.axes import PARAMS, CostAxis
+from autopeft.report.points import HOVER, by_method, hover_text, quality_range
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
 from autopeft.report.theme import mark, theme
-from autopeft.space.wording import layer_text, setting_text, target_text
 from autopeft.study.objective import counts_for_front
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
@@ -21,66 +22,87 @@ def write_figures(summary: Summary, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     html, png = folder / "pareto.html", folder / "pareto.png"
     # The library travels inside the page: it opens without a network.
-    pareto_figure(summary).write_html(html, include_plotlyjs=True, default_height="97vh")
+    figure = pareto_figure(summary)
+    figure.update_layout(
+        title={"text": _title(summary), "subtitle": {"text": "<br>".join(rung_lines(summary))}},
+        template="plotly_white",
+        hoverlabel={"align": "left"},
+        margin={"l": 70, "r": 30, "t": 80, "b": 60},
+    )
+    figure.write_html(html, include_plotlyjs=True, default_height="97vh")
     pareto_picture(summary).savefig(png, dpi=150)
     return [html, png]
 
 
-def pareto_figure(summary: Summary) -> go.Figure:
-    """Return quality over adapter parameters; each point names its whole configuration."""
+def pareto_figure(summary: Summary, axis: CostAxis = PARAMS) -> go.Figure:
+    """Return quality over a cost; each point names its trial and its whole configuration."""
     figure = go.Figure()
-    for method, records in _by_method(summary.records).items():
+    for method, records in by_method(summary.records).items():
         for complete in (True, False):
             chosen = [r for r in records if counts_for_front(r) is complete]
             if chosen:
-                figure.add_trace(_points(summary, method, chosen, complete=complete))
-    front = summary.front
-    figure.add_trace(
-        go.Scatter(
-            x=[_shown(r.cost.adapter_params) for r in front],
-            y=_means(summary),
-            error_y={"type": "data", "array": _errors(summary), "thickness": 1, "width": 3},
-            mode="lines",
-            line={"shape": "hv", **theme()["front"]},
-            name="Pareto front",
-            hoverinfo="skip",
-        )
+                figure.add_trace(_points(summary, axis, method, chosen))
+    figure.add_trace(_front_line(summary, axis))
+    limit = axis.limit(summary)
+    if limit is not None:
+        _add_limit(figure, axis, *limit)
+    figure.update_layout(
+        xaxis=_cost_axis(axis),
+        yaxis={"title": f"validation {summary.metric}", "range": quality_range(summary)},
+        legend={"title": "method"},
     )
-    budget = theme()["budget"]
-    figure.add_vline(
-        x=_shown(summary.budget_limit), line={"color": budget["color"], "dash": budget["dash"]}
+    return figure
+
+
+def _cost_axis(axis: CostAxis) -> dict[str, Any]:
+    if axis.logarithmic:
+        return {"type": "log", "title": f"{axis.title} (log scale)", "dtick": "D2"}
+    return {"title": axis.title}
+
+
+def _front_line(summary: Summary, axis: CostAxis) -> go.Scatter:
+    """Return the front with its standard errors; no line where the axis does not order it."""
+    members = sorted(summary.front, key=lambda r: (axis.position(r), r.number))
+    known = [e for r in members if (e := summary.estimate(r)) is not None]
+    errors = [e.error if summary.repeated else 0.0 for e in known]
+    look = {"shape": "hv", **theme()["front"]} if axis.orders(summary) else {"width": 0}
+    return go.Scatter(
+        x=[axis.position(r) for r in members],
+        y=[e.measured.mean for e in known],
+        error_y={
+            "type": "data",
+            "array": errors,
+            "thickness": 1,
+            "width": 3,
+            "color": theme()["front"]["color"],
+        },
+        mode="lines",
+        line=look,
+        name="Pareto front",
+        hoverinfo="skip",
     )
+
+
+def _add_limit(figure: go.Figure, axis: CostAxis, value: float, text: str) -> None:
+    look = theme()["budget"]
+    figure.add_vline(x=value, line={"color": look["color"], "dash": look["dash"]})
     figure.add_annotation(
-        x=math.log10(
-            _shown(summary.budget_limit)
-        ),  # Plotly places texts by the logarithm, lines not
+        # Plotly places texts by the logarithm, lines not.
+        x=math.log10(value) if axis.logarithmic else value,
         y=1.0,
         yref="paper",
         yanchor="bottom",
-        text=f"budget {summary.budget_text}",
-        font={"color": budget["color"]},
+        text=text,
+        font={"color": look["color"]},
         showarrow=False,
     )
-    figure.update_layout(
-        title={
-            "text": _title(summary),
-            "subtitle": {"text": "<br>".join(rung_lines(summary))},
-        },
-        template="plotly_white",
-        xaxis={"type": "log", "title": "adapter parameters (log scale)", "dtick": "D2"},
-        yaxis={"title": f"validation {summary.metric}"},
-        legend={"title": "method"},
-        hoverlabel={"align": "left"},
-        margin={"l": 70, "r": 30, "t": 80, "b": 60},
-    )
-    return figure
 
 
 def pareto_picture(summary: Summary) -> Figure:
     """Return the same front as a picture, for places that show no JavaScript."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for method, records in _by_method(summary.records).items():
+    for method, records in by_method(summary.records).items():
         look = mark(method)
         complete = [r for r in records if counts_for_front(r)]
         stopped = [r for r in records if r.status in {TrialStatus.STOPPED, TrialStatus.PAUSED}]
@@ -120,57 +142,29 @@ def _shown(n_params: int) -> int:
 
 
 def _points(
-    summary: Summary, method: str, records: Sequence[TrialRecord], *, complete: bool
+    summary: Summary, axis: CostAxis, method: str, records: Sequence[TrialRecord]
 ) -> go.Scatter:
-    look = mark(method)
-    on_front = {r.number for r in summary.front}
-    sizes = theme()["sizes"]
-    size = [sizes["front" if r.number in on_front else "other"] for r in records]
+    """Return trials of one method, all complete or none; those behind the front are faint."""
+    look, complete = mark(method), counts_for_front(records[0])
+    sizes, shown = theme()["sizes"], [summary.on_front(r) for r in records]
+    faint = theme()["dominated_opacity" if complete else "open_opacity"]
     return go.Scatter(
-        x=[_shown(r.cost.adapter_params) for r in records],
+        x=[axis.position(r) for r in records],
         y=[r.quality for r in records],
         mode="markers",
         marker={
             "color": look.color,
             "symbol": look.symbol if complete else f"{look.symbol}-open",
-            "size": size,
+            "size": [sizes["front" if front else "other"] for front in shown],
+            "opacity": [1.0 if front else faint for front in shown],
+            **({"line": theme()["outline"]} if complete else {}),
         },
         name=method if complete else f"{method} (stopped)",
         legendgroup=method,
-        text=[_hover(summary, r) for r in records],
-        hovertemplate="%{text}<extra></extra>",
+        text=[hover_text(summary, r) for r in records],
+        customdata=[r.number for r in records],
+        hovertemplate=HOVER,
     )
-
-
-def _hover(summary: Summary, record: TrialRecord) -> str:
-    configuration = record.spec.configuration
-    lines = [
-        f"<b>trial {record.number}: {configuration.method}</b>",
-        f"{summary.metric} {record.quality:.4f} at {100 * record.fidelity:.0f} % of a training",
-        *_noise_lines(summary, record),
-        f"{record.cost.adapter_params:,} adapter parameters",
-        f"{record.cost.peak_memory_bytes / 2**20:,.0f} MiB predicted training memory",
-        f"targets {target_text(configuration)}",
-        f"layers {layer_text(configuration, summary.n_layers)}",
-        setting_text(configuration),
-        f"learning rate {configuration.training.learning_rate:g}",
-    ]
-    return "<br>".join(line for line in lines if line)
-
-
-def _noise_lines(summary: Summary, record: TrialRecord) -> list[str]:
-    """Return what repeats tell of a complete trial."""
-    found = summary.estimate(record)
-    if found is None or not counts_for_front(record):
-        return []
-    lines = [f"on the front with a probability of {found.probability:.2f}"]
-    if found.n_seeds > 1:
-        numbers = ", ".join(str(r.number) for r in found.measured.trials)
-        mean = f"mean {found.measured.mean:.4f} ± {found.error:.4f}"
-        lines.insert(0, f"{mean} of {found.n_seeds} seeds (trials {numbers})")
-    if record.repeat_of is not None:
-        lines.append(f"trial {record.repeat_of} again, with seed {record.spec.seed}")
-    return lines
 
 
 def _means(summary: Summary) -> list[float]:
@@ -183,14 +177,6 @@ def _errors(summary: Summary) -> list[float]:
     """Return the standard errors of the front, 0 where no second seed has shown the noise."""
     found = [summary.estimate(record) for record in summary.front]
     return [e.error if summary.repeated else 0.0 for e in found if e is not None]
-
-
-def _by_method(records: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
-    grouped: dict[str, list[TrialRecord]] = {}
-    for record in records:
-        if record.quality is not None:
-            grouped.setdefault(record.spec.configuration.method, []).append(record)
-    return dict(sorted(grouped.items()))
 
 
 def _coordinates(records: Sequence[TrialRecord]) -> tuple[list[int], list[Any]]:

@@ -35,6 +35,7 @@ class Summary:
         objectives: What was improved.
         reference: Where hypervolume is measured from.
         records: All trials, by number.
+        memory_limit: Largest predicted memory in bytes, `None` for no limit.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Summary:
     objectives: tuple[Objective, ...]
     reference: ReferencePoint
     records: tuple[TrialRecord, ...]
+    memory_limit: int | None = None
 
     @cached_property
     def front(self) -> list[TrialRecord]:
@@ -69,6 +71,20 @@ class Summary:
         """Whether any configuration was trained with several seeds."""
         return any(e.n_seeds > 1 for e in self.estimates.values())
 
+    @cached_property
+    def digests(self) -> dict[int, str]:
+        """The configuration of each trial, by number: every figure and table asks for it."""
+        return {record.number: record.spec.configuration.digest for record in self.records}
+
+    @cached_property
+    def front_digests(self) -> frozenset[str]:
+        """The configurations on the front."""
+        return frozenset(self.digests[record.number] for record in self.front)
+
+    def on_front(self, record: TrialRecord) -> bool:
+        """Tell whether a complete trial is of a configuration on the front."""
+        return self.digests[record.number] in self.front_digests and counts_for_front(record)
+
     @property
     def hypervolume(self) -> float:
         """Hypervolume of the front."""
@@ -76,7 +92,7 @@ class Summary:
 
     def estimate(self, record: TrialRecord) -> Estimate | None:
         """What is known of a trial's configuration, `None` without a complete training of it."""
-        return self.estimates.get(record.spec.configuration.digest)
+        return self.estimates.get(self.digests[record.number])
 
     def best(self) -> TrialRecord | None:
         """The front's best trial.

@@ -12,7 +12,7 @@ import yaml
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """How a method looks: a colour, a Plotly symbol and a Matplotlib marker."""
+    """How a method or a study looks: a colour, a Plotly symbol and a Matplotlib marker."""
 
     color: str
     symbol: str
@@ -39,3 +39,9 @@ def mark(method: str) -> Mark:
     # A checksum, not `hash`: that differs from process to process.
     other = others[zlib.crc32(method.encode()) % len(others)]
     return Mark(**theme()["methods"].get(method, other))
+
+
+def study_mark(place: int) -> Mark:
+    """Return how the study at a place in a comparison looks."""
+    marks = theme()["studies"]
+    return Mark(**marks[place % len(marks)])

@@ -95,6 +95,10 @@ class MlflowTracker:
         """End the trial's run."""
         self.catch_up([record])
 
+    def keep(self, path: Path) -> None:
+        """Keep a file with the search's run, in place of one of the same name."""
+        self._try(lambda runs: runs.client.log_artifact(runs.search_run, str(path)))
+
     def close(
         self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str], status: str
     ) -> None:

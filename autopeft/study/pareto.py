@@ -20,12 +20,9 @@ def front(points: Points) -> list[int]:
     """
     chosen: list[int] = []
     for i, point in enumerate(points):
-        beaten = any(
-            dominates(other, point) or (j < i and (other == point).all())
-            for j, other in enumerate(points)
-            if j != i
-        )
-        if not beaten:
+        better = (points <= point).all(axis=1) & (points < point).any(axis=1)
+        same_before = (points[:i] == point).all(axis=1)
+        if not better.any() and not same_before.any():
             chosen.append(i)
     return chosen
 

@@ -174,13 +174,39 @@ def front_probabilities(
     rng = np.random.default_rng(0)
     spread = np.sqrt(degrees / rng.chisquare(degrees, size=(DRAWS, 1)))
     drawn = means + errors * spread * rng.standard_normal((DRAWS, len(means)))
-    numbers = np.arange(len(means))
-    chances = np.empty(len(means))
+    by_one = costs.shape[1] == 1
+    beaten = _beaten_by_one_cost(drawn.T, costs[:, 0]) if by_one else _beaten(drawn.T, costs)
+    chances: NDArray[np.float64] = 1.0 - beaten.mean(axis=1)
+    return chances
+
+
+def _beaten(drawn: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell in which draws each configuration is dominated, shape (n, draws).
+
+    Of configurations that are equal in all the first is on the front, as in `pareto.front`.
+    """
+    numbers = np.arange(len(drawn))
+    beaten = np.zeros(drawn.shape, dtype=bool)
     for i in numbers:
         cheaper = (costs <= costs[i]).all(axis=1) & (numbers != i)
-        # Of configurations that are equal in all the first is on the front, as in `pareto.front`.
         wins_ties = cheaper & ((costs < costs[i]).any(axis=1) | (numbers < i))
-        beaten = (drawn[:, cheaper] > drawn[:, [i]]).any(axis=1)
-        beaten |= (drawn[:, wins_ties] == drawn[:, [i]]).any(axis=1)
-        chances[i] = 1.0 - beaten.mean()
-    return chances
+        beaten[i] = (drawn[cheaper] > drawn[i]).any(axis=0)
+        beaten[i] |= (drawn[wins_ties] == drawn[i]).any(axis=0)
+    return beaten
+
+
+def _beaten_by_one_cost(
+    drawn: NDArray[np.float64], costs: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return the same for a single cost, of shape (n,): in one pass from the cheapest on.
+
+    What comes before in the order of costs, and of numbers where these are equal, wins ties; what
+    comes after at the same cost has to be better.
+    """
+    order = np.argsort(costs, kind="stable")
+    best = np.maximum.accumulate(drawn[order], axis=0)
+    last = np.searchsorted(costs[order], costs[order], side="right") - 1
+    beaten = np.empty(drawn.shape, dtype=bool)
+    beaten[order] = best[last] > drawn[order]
+    beaten[order[1:]] |= best[:-1] >= drawn[order[1:]]
+    return beaten

@@ -26,7 +26,7 @@ class StudyFolder:
         space.yaml        the search space as it was read
         warm_start.json   what was taken from earlier studies, if anything was
         trials/0007/      adapter of a complete trial, checkpoint of a running one
-        report/           front.csv, front.json, pareto.html, pareto.png
+        report/           report.html, front.csv, front.json, pareto.html, pareto.png
 
     Attributes:
         path: The folder.

@@ -67,6 +67,7 @@ def test_the_wheel_brings_its_data(wheel: Path, tmp_path: Path, tiny_model: Path
         cwd=tmp_path / "elsewhere",
     )
     assert json.loads(found)["trials"][0]["status"] == "complete"
+    assert "Plotly, Inc." in (tmp_path / "lora" / "report" / "report.html").read_text()
     call(autopeft, "export", tmp_path / "lora", "--to", "mine", cwd=tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "mine" / "predict.py").is_file()
 

@@ -71,7 +71,7 @@ def winners(found: Sequence[Measured], limit: int, error: Callable[[float], floa
 
 
 def _budgets(fewest: int, limit: int) -> Iterator[int]:
-    decades = range(int(math.log10(max(fewest, 1))), int(math.log10(limit)) + 1)
+    decades = range(int(math.log10(max(fewest, 1))), int(math.log10(max(limit, 1))) + 1)
     rounded = (step * 10**decade for decade in decades for step in _STEPS)
     yield from (budget for budget in rounded if fewest <= budget < limit)
     yield limit

@@ -66,6 +66,8 @@ def test_a_study_is_a_parent_with_nested_runs(tmp_path: Path) -> None:
     for trial, qualities in zip(trials, ([0.5, 0.6], [0.4], []), strict=True):
         follow(tracker, trial, qualities)
     artifact = tmp_path / "front.csv"
+    artifact.write_text("trial\n")
+    tracker.keep(artifact)
     artifact.write_text("trial\n0\n")
     tracker.close(summary(trials), [artifact], FACTS, "FINISHED")
 
@@ -77,6 +79,7 @@ def test_a_study_is_a_parent_with_nested_runs(tmp_path: Path) -> None:
     assert "accuracy 0.6000" in parent.data.tags["mlflow.note.content"]
     client = MlflowClient(place.uri)
     assert [a.path for a in client.list_artifacts(parent.info.run_id)] == ["front.csv"]
+    assert "0" in Path(client.download_artifacts(parent.info.run_id, "front.csv")).read_text()
     assert {r.data.tags["mlflow.parentRunId"] for r in nested} == {parent.info.run_id}
     assert [r.data.tags["status"] for r in nested] == ["complete", "stopped", "nan"]
     assert [r.info.status for r in nested] == ["FINISHED", "FINISHED", "FAILED"]

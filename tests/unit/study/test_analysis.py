@@ -185,3 +185,8 @@ def test_the_command(
     best = max(r.quality or 0.0 for r in tiny_study.front)
     assert data["winners"][-1]["quality"] == best
     assert run(capsys, "analyze", tmp_path / "none").code == 2
+
+
+def test_a_budget_of_nothing_is_won_by_the_head_alone() -> None:
+    [winner] = winners(measured_configurations([record(0, [0.5, 0.7], 0)]), 0, error)
+    assert (winner.budget, winner.trial) == (0, 0)

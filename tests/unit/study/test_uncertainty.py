@@ -125,6 +125,18 @@ def simulated(rng: np.random.Generator) -> tuple[list[TrialRecord], set[int]]:
     return seeded(values, params), set(front(np.column_stack([-truth, cost])))
 
 
+@given(st.lists(st.tuples(GRID, GRID), min_size=1, max_size=12), st.sampled_from([0.0, 0.7]))
+def test_the_pass_over_one_cost_is_the_comparison_of_all_pairs(
+    points: list[tuple[int, int]], error: float
+) -> None:
+    means = np.array([quality for quality, _ in points], dtype=float)
+    costs = np.array([[cost] for _, cost in points], dtype=float)
+    errors = np.full(len(means), error)
+    once = front_probabilities(means, errors, costs, 3)
+    twice = front_probabilities(means, errors, np.hstack([costs, costs]), 3)
+    assert once.tolist() == twice.tolist()
+
+
 def test_chances_are_what_they_say_where_the_truth_is_known() -> None:
     """Of what is on the front with a chance of a third, about a third is."""
     rng = np.random.default_rng(0)
