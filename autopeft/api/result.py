@@ -1,12 +1,13 @@
 """`SearchResult`: a study's trials, its front, and the way to take one home."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft.errors import RequestError, StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts, Writing
-from autopeft.export.folder import export_trial
+from autopeft.export.folder import check_export, export_trial
 from autopeft.models.registry import ModelReference
 from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.stopping import rung_facts
@@ -104,22 +105,30 @@ class SearchResult:
             raise StudyError("No trial of the study is complete yet.")
         return record
 
-    def export(self, to: str | Path, pick: str = "best") -> Path:
+    def export(
+        self, to: str | Path, pick: str = "best", formats: Sequence[str] = ("peft",)
+    ) -> Path:
         """Write a trial as a folder that needs only transformers and peft.
 
         Args:
             to: Folder to make.
             pick: As for `pick`.
+            formats: What is written beside the adapter: see `autopeft.api.export.FORMATS`.
 
         Raises:
-            StudyError: If the trial cannot be exported.
+            AutopeftError: If the trial cannot be exported, or not in these formats.
         """
+        from autopeft.api.export import further_parts  # loads models, which a look does not need
+
         target = Path(to).resolve()
         if target == self.folder.path or target in self.folder.path.parents:
             raise RequestError(f"'{to}' holds the study itself: name another folder.")
         record = self.pick(pick)
         facts = replace(self._facts(), noise=noise_text(self.summary, record))
-        return export_trial(record, self.folder.adapter(record.number), facts, target)
+        adapter = self.folder.adapter(record.number)
+        check_export(record, adapter, target)
+        parts = further_parts(self.manifest, record, adapter, facts, formats)
+        return export_trial(record, adapter, facts, target, parts)
 
     def analyze(self) -> "Analysis":
         """Return what matters, which method wins at which budget, and what more would buy.

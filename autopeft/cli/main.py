@@ -122,16 +122,28 @@ def analyze(study: StudyArgument = None, output: Format = "table") -> None:
 
 @app.command()
 def export(
-    study: StudyArgument = None,
+    study: Annotated[
+        Path | None,
+        typer.Argument(help="Study folder, or folder:trial. Default: the newest in ./studies."),
+    ] = None,
     pick: Annotated[
-        str, typer.Option(help="best, knee, smallest, or the number of a trial.")
-    ] = "best",
+        str | None,
+        typer.Option(help="best, knee, smallest, or the number of a trial. Default: best."),
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder to make.")] = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="What is written beside the adapter, with commas between: trl, llama-factory, "
+            "axolotl.",
+        ),
+    ] = "peft",
 ) -> None:
-    """Write a trial as a folder of native PEFT files."""
+    """Write a trial as a folder of native PEFT files, with recipes to train it elsewhere."""
     from autopeft.cli.study import export_command
 
-    export_command(study, pick, to)
+    export_command(study, pick, to, formats)
 
 
 @app.command()

@@ -24,13 +24,17 @@ def pareto_command(study: Path | None, output: str, *, every: bool) -> None:
         console(stderr=True).print("No trial is complete yet.", highlight=False)
 
 
-def export_command(study: Path | None, pick: str, to: Path | None) -> None:
+def export_command(study: Path | None, pick: str | None, to: Path | None, formats: str) -> None:
     """Write a trial as a folder of its own."""
     if to is None:
         raise RequestError("Name the folder to make with --to.")
+    from autopeft.api.export import parse_formats
+
+    asked = parse_formats(formats)
+    study, pick = _study_and_pick(study, pick)
     result = open_study(study)
     record = result.pick(pick)
-    folder = result.export(to, pick)
+    folder = result.export(to, pick, asked)
     texts = " ".join(f'"{text}"' for text in example_texts(result.manifest["task"]["n_texts"]))
     method = record.spec.configuration.method
     console().print(
@@ -39,6 +43,16 @@ def export_command(study: Path | None, pick: str, to: Path | None) -> None:
         f"Try it:  python {to}/predict.py {texts}",
         highlight=False,
     )
+
+
+def _study_and_pick(study: Path | None, pick: str | None) -> tuple[Path | None, str]:
+    """Return what is exported, also where both are given as `studies/mine:17`."""
+    folder, colon, named = str(study or "").rpartition(":")
+    if study is None or study.exists() or not colon:
+        return study, pick or "best"
+    if pick is not None and pick != named:
+        raise RequestError(f"'{study}' names the trial {named}, and --pick names {pick}.")
+    return Path(folder), named
 
 
 def open_study(study: Path | None) -> SearchResult:

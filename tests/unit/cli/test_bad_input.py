@@ -160,6 +160,7 @@ OTHERS: dict[str, tuple[list[object], str]] = {
     "pareto of a foreign folder": (["pareto", "."], "holds no study"),
     "export without a place": (["export", "."], "--to"),
     "export of a foreign folder": (["export", ".", "--to", "x"], "holds no study"),
+    "export in no format": (["export", ".", "--to", "x", "--format", "trll"], "did you mean trl"),
     "methods of an unknown model": (["methods", "--model", "minillm"], "did you mean minilm"),
     "estimate without a file": (["estimate", "--config", "no.yaml"], "no configuration file"),
     "ui without runs": (["ui"], "no runs"),

@@ -1,0 +1,96 @@
+"""What an export holds beside the adapter: recipes, and the rows that they train on."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autopeft.api.problem import data_of, task_of
+from autopeft.api.request import SearchRequest
+from autopeft.errors import StudyError, UnknownNameError
+from autopeft.export.facts import ExportFacts
+from autopeft.export.folder import Part
+from autopeft.export.projects import PROJECTS
+from autopeft.export.recipes import recipe
+from autopeft.export.rows import write_llama_factory_rows, write_rows
+from autopeft.models.loading import load_tokenizer
+from autopeft.models.registry import ModelReference
+from autopeft.tasks.data import TaskData
+from autopeft.trials.trial import TrialRecord
+
+#: What an export can hold; the adapter in peft's files is always in it.
+FORMATS = ("peft", *PROJECTS)
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Return the formats of a comma-separated list.
+
+    Raises:
+        UnknownNameError: If one of them is not known.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in FORMATS:
+            raise UnknownNameError("format", name, FORMATS)
+    return names
+
+
+def study_data(manifest: dict[str, Any]) -> TaskData:
+    """Return the data that a study was made with.
+
+    Raises:
+        DataError: If it cannot be read any more.
+        StudyError: If it has changed since.
+    """
+    request = SearchRequest.build(**manifest["request"])
+    data = data_of(request, task_of(request))
+    if data.fingerprint != manifest["task"]["fingerprint"]:
+        raise StudyError(
+            "The data is not what the study was made with, so that it is no part of the export: "
+            "bring the old data back, or leave --format out."
+        )
+    return data
+
+
+def further_parts(
+    manifest: dict[str, Any],
+    record: TrialRecord,
+    adapter: Path,
+    facts: ExportFacts,
+    formats: Sequence[str],
+) -> list[Part]:
+    """Return what writes the asked formats beside the adapter; nothing is written yet.
+
+    Args:
+        manifest: Of the study.
+        record: The trial.
+        adapter: Folder of its trained weights.
+        facts: What the files say.
+        formats: Some of `FORMATS`.
+
+    Raises:
+        AutopeftError: If a format cannot hold the trial, or the data is not there any more.
+    """
+    asked = [name for name in formats if name != "peft"]
+    recipes = [recipe(name, record, adapter, facts) for name in asked if name in PROJECTS]
+    parts: list[Part] = [partial(_write_text, name=name, text=text) for name, text in recipes]
+    if asked:
+        data = study_data(manifest)
+        parts.append(partial(write_rows, data=data))
+        if "llama-factory" in asked:
+            start, end = _marks(facts.reference, manifest["request"])
+            parts.append(partial(write_llama_factory_rows, data=data, start=start, end=end))
+    return parts
+
+
+def _write_text(folder: Path, *, name: str, text: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def _marks(reference: ModelReference, request: dict[str, Any]) -> tuple[str, str]:
+    """Return the tokens that stand before and after every text of a model, as text."""
+    trusted = bool(request.get("trust_remote_code"))
+    tokenizer = load_tokenizer(reference, trust_remote_code=trusted)
+    ids = tokenizer("")["input_ids"]
+    begins = bool(ids) and ids[0] == tokenizer.bos_token_id
+    return (str(tokenizer.bos_token) if begins else "", str(tokenizer.eos_token or ""))
