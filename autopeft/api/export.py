@@ -13,13 +13,14 @@ from autopeft.export.folder import Part
 from autopeft.export.projects import PROJECTS
 from autopeft.export.recipes import recipe
 from autopeft.export.rows import write_llama_factory_rows, write_rows
+from autopeft.export.train_script import train_script
 from autopeft.models.loading import load_tokenizer
 from autopeft.models.registry import ModelReference
 from autopeft.tasks.data import TaskData
 from autopeft.trials.trial import TrialRecord
 
 #: What an export can hold; the adapter in peft's files is always in it.
-FORMATS = ("peft", *PROJECTS)
+FORMATS = ("peft", "script", *PROJECTS)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -73,9 +74,19 @@ def further_parts(
     """
     asked = [name for name in formats if name != "peft"]
     recipes = [recipe(name, record, adapter, facts) for name in asked if name in PROJECTS]
+    data = study_data(manifest) if asked else None
+    if data is not None and "script" in asked:
+        request = manifest["request"]
+        text = train_script(
+            record,
+            facts,
+            data.head,
+            precision=request["precision"],
+            trust_remote_code=request["trust_remote_code"],
+        )
+        recipes.append(("train.py", text))
     parts: list[Part] = [partial(_write_text, name=name, text=text) for name, text in recipes]
-    if asked:
-        data = study_data(manifest)
+    if data is not None:
         parts.append(partial(write_rows, data=data))
         if "llama-factory" in asked:
             start, end = _marks(facts.reference, manifest["request"])

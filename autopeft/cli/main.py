@@ -135,8 +135,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="What is written beside the adapter, with commas between: trl, llama-factory, "
-            "axolotl.",
+            help="What is written beside the adapter, with commas between: script (train.py), trl, "
+            "llama-factory, axolotl.",
         ),
     ] = "peft",
 ) -> None:

@@ -8,7 +8,8 @@ from autopeft.export.facts import ExportFacts, Writing, example_texts
 from autopeft.models.spec import Output
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_CLASSES: dict[Output, str] = {
+#: transformers' class for what a model does.
+CLASSES: dict[Output, str] = {
     "labels": "AutoModelForSequenceClassification",
     "next_tokens": "AutoModelForCausalLM",
     "target_tokens": "AutoModelForSeq2SeqLM",
@@ -23,7 +24,7 @@ def predict_script(facts: ExportFacts, library: str) -> str:
         library: What reads the weights: `peft`, `autopeft`, or `transformers` alone.
     """
     writing = facts.writing
-    model_class = _CLASSES[writing.output if writing else "labels"]
+    model_class = CLASSES[writing.output if writing else "labels"]
     shared = {
         "imports": _imports(model_class, library),
         "load": "\n".join(_load(facts, model_class, library)),
