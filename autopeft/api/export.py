@@ -10,10 +10,12 @@ from autopeft.api.request import SearchRequest
 from autopeft.errors import StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts
 from autopeft.export.folder import Part
+from autopeft.export.merge import check_mergeable, write_merged
 from autopeft.export.projects import PROJECTS
 from autopeft.export.recipes import recipe
 from autopeft.export.rows import write_llama_factory_rows, write_rows
 from autopeft.export.train_script import train_script
+from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_tokenizer
 from autopeft.models.registry import ModelReference
 from autopeft.tasks.data import TaskData
@@ -59,6 +61,8 @@ def further_parts(
     adapter: Path,
     facts: ExportFacts,
     formats: Sequence[str],
+    *,
+    merge: bool,
 ) -> list[Part]:
     """Return what writes the asked formats beside the adapter; nothing is written yet.
 
@@ -68,6 +72,7 @@ def further_parts(
         adapter: Folder of its trained weights.
         facts: What the files say.
         formats: Some of `FORMATS`.
+        merge: Whether the merged model is written too.
 
     Raises:
         AutopeftError: If a format cannot hold the trial, or the data is not there any more.
@@ -91,7 +96,18 @@ def further_parts(
         if "llama-factory" in asked:
             start, end = _marks(facts.reference, manifest["request"])
             parts.append(partial(write_llama_factory_rows, data=data, start=start, end=end))
+    if merge:
+        check_mergeable(record, adapter)
+        trusted = bool(manifest["request"].get("trust_remote_code"))
+        merged = partial(write_merged, adapter=adapter, facts=facts, head=_head(facts))
+        parts.append(partial(merged, trust_remote_code=trusted))
     return parts
+
+
+def _head(facts: ExportFacts) -> TaskHead:
+    if facts.writing is not None:
+        return TaskHead("language_modeling")
+    return TaskHead("classification" if facts.labels else "regression", len(facts.labels) or 1)
 
 
 def _write_text(folder: Path, *, name: str, text: str) -> None:

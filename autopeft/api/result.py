@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft.errors import RequestError, StudyError, UnknownNameError
+from autopeft.export.base_card import license_of
 from autopeft.export.facts import ExportFacts, Writing
 from autopeft.export.folder import check_export, export_trial
 from autopeft.models.registry import ModelReference
@@ -14,6 +15,7 @@ from autopeft.report.stopping import rung_facts
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.uncertainty import Estimate
+from autopeft.tasks.data import HUB_ORIGIN
 from autopeft.tasks.metrics import METRICS
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.store import read_records, sqlite_url
@@ -106,7 +108,12 @@ class SearchResult:
         return record
 
     def export(
-        self, to: str | Path, pick: str = "best", formats: Sequence[str] = ("peft",)
+        self,
+        to: str | Path,
+        pick: str = "best",
+        formats: Sequence[str] = ("peft",),
+        *,
+        merge: bool = False,
     ) -> Path:
         """Write a trial as a folder that needs only transformers and peft.
 
@@ -114,6 +121,7 @@ class SearchResult:
             to: Folder to make.
             pick: As for `pick`.
             formats: What is written beside the adapter: see `autopeft.api.export.FORMATS`.
+            merge: Whether the merged model is written too, into the folder's `merged/`.
 
         Raises:
             AutopeftError: If the trial cannot be exported, or not in these formats.
@@ -127,7 +135,7 @@ class SearchResult:
         facts = replace(self._facts(), noise=noise_text(self.summary, record))
         adapter = self.folder.adapter(record.number)
         check_export(record, adapter, target)
-        parts = further_parts(self.manifest, record, adapter, facts, formats)
+        parts = further_parts(self.manifest, record, adapter, facts, formats, merge=merge)
         return export_trial(record, adapter, facts, target, parts)
 
     def analyze(self) -> "Analysis":
@@ -172,8 +180,12 @@ class SearchResult:
         reference = ModelReference(
             name=model["name"], location=model["location"], hub_id=model["hub_id"]
         )
+        picture = self.folder.report / "pareto.png"
         return ExportFacts(
             reference=reference,
+            license=license_of(reference),
+            dataset=_hub_dataset(task["origin"]),
+            picture=picture if picture.is_file() else None,
             task=task["name"],
             about=task["about"],
             metric=task["metric"],
@@ -224,6 +236,12 @@ def _writing(task: dict[str, Any]) -> Writing | None:
         return None
     columns = tuple(writing["text_columns"])
     return Writing(output=writing["output"], text_columns=columns, prompt=writing["prompt"])
+
+
+def _hub_dataset(origin: str) -> str | None:
+    """Return the Hub's name of a data set, if it is from there: `owner/name`, without a subset."""
+    name, mark, _ = origin.partition(HUB_ORIGIN)
+    return "/".join(name.split("/")[:2]) if mark else None
 
 
 def _number(record: TrialRecord | None) -> int | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from autopeft import __version__
+from autopeft.cli.export import export
 from autopeft.cli.network import go_offline_without_hub
 from autopeft.cli.options import ABOUT_MANY, NOT_OF_ADVICE, Format, with_search_options
 from autopeft.cli.space import space_app
@@ -120,30 +121,7 @@ def analyze(study: StudyArgument = None, output: Format = "table") -> None:
     analyze_command(study, output)
 
 
-@app.command()
-def export(
-    study: Annotated[
-        Path | None,
-        typer.Argument(help="Study folder, or folder:trial. Default: the newest in ./studies."),
-    ] = None,
-    pick: Annotated[
-        str | None,
-        typer.Option(help="best, knee, smallest, or the number of a trial. Default: best."),
-    ] = None,
-    to: Annotated[Path | None, typer.Option(help="Folder to make.")] = None,
-    formats: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="What is written beside the adapter, with commas between: script (train.py), trl, "
-            "llama-factory, axolotl.",
-        ),
-    ] = "peft",
-) -> None:
-    """Write a trial as a folder of native PEFT files, with recipes to train it elsewhere."""
-    from autopeft.cli.study import export_command
-
-    export_command(study, pick, to, formats)
+app.command()(export)
 
 
 @app.command()

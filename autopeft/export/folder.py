@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from autopeft.errors import StudyError
-from autopeft.export.card import model_card
+from autopeft.export.card import PICTURE, model_card
 from autopeft.export.facts import ExportFacts
 from autopeft.export.script import predict_script
 from autopeft.methods.adapter_files import DESCRIPTION
@@ -49,6 +49,8 @@ def export_trial(
         text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
         (folder / "configuration.yaml").write_text(text, encoding="utf-8")
         (folder / "predict.py").write_text(predict_script(facts, library), encoding="utf-8")
+        if facts.picture is not None:
+            shutil.copy(facts.picture, folder / PICTURE)
         for part in parts:
             part(folder)
         (folder / "README.md").write_text(model_card(record, facts, library), encoding="utf-8")
