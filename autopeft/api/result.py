@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autopeft.errors import RequestError, StudyError, UnknownNameError
 from autopeft.export.base_card import license_of
 from autopeft.export.facts import ExportFacts, Writing
-from autopeft.export.folder import check_export, export_trial
+from autopeft.export.folder import check_export, check_trial, export_trial
 from autopeft.models.registry import ModelReference
 from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.stopping import rung_facts
@@ -22,6 +22,7 @@ from autopeft.trials.store import read_records, sqlite_url
 from autopeft.trials.trial import TrialRecord
 
 if TYPE_CHECKING:
+    from autopeft.export.compress import Compressed, Compression
     from autopeft.study.analysis.analysis import Analysis
 
 PICKS = ("best", "knee", "smallest")
@@ -114,6 +115,7 @@ class SearchResult:
         formats: Sequence[str] = ("peft",),
         *,
         merge: bool = False,
+        compressed: "Compressed | None" = None,
     ) -> Path:
         """Write a trial as a folder that needs only transformers and peft.
 
@@ -122,6 +124,7 @@ class SearchResult:
             pick: As for `pick`.
             formats: What is written beside the adapter: see `autopeft.api.export.FORMATS`.
             merge: Whether the merged model is written too, into the folder's `merged/`.
+            compressed: What `compress` returned for the trial, to be written in its place.
 
         Raises:
             AutopeftError: If the trial cannot be exported, or not in these formats.
@@ -135,8 +138,42 @@ class SearchResult:
         facts = replace(self._facts(), noise=noise_text(self.summary, record))
         adapter = self.folder.adapter(record.number)
         check_export(record, adapter, target)
+        if compressed is not None:
+            if merge or compressed.point.trial != record.number:
+                raise RequestError(
+                    "A compressed adapter is exported alone, for the trial that it was made of."
+                )
+            point = compressed.point
+            facts = replace(facts, measured=point.quality, derived=point.sentence())
         parts = further_parts(self.manifest, record, adapter, facts, formats, merge=merge)
+        if compressed is not None:
+            parts.append(compressed.write)
         return export_trial(record, adapter, facts, target, parts)
+
+    def compress(
+        self, pick: str = "best", compression: "Compression" = "ternary", keep: float = 0.1
+    ) -> "Compressed":
+        """Make a trial's adapter smaller without training, and measure it on the validation rows.
+
+        What is measured is added to the study's `derived.jsonl`.
+
+        Args:
+            pick: As for `pick`.
+            compression: `ternary` (ComPEFT, of lora and ia3) or `int8`.
+            keep: Share of the entries that a ternary adapter keeps.
+
+        Raises:
+            AutopeftError: If the adapter cannot be compressed, or not be measured here.
+        """
+        from autopeft.api.export import compressed_adapter
+        from autopeft.export.compress import record_point
+
+        record = self.pick(pick)
+        adapter = self.folder.adapter(record.number)
+        check_trial(record, adapter)
+        found = compressed_adapter(self.manifest, record, adapter, compression, keep)
+        record_point(self.folder.path, found.point)
+        return found
 
     def analyze(self) -> "Analysis":
         """Return what matters, which method wins at which budget, and what more would buy.

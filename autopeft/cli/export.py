@@ -1,7 +1,7 @@
 """`autopeft export`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,13 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
     merge: Annotated[
         bool, typer.Option("--merge", help="Also write base and adapter as one model, in merged/.")
     ] = False,
+    compress: Annotated[
+        Literal["ternary", "int8"] | None,
+        typer.Option(help="ternary or int8: a smaller adapter, whose quality is measured."),
+    ] = None,
+    keep: Annotated[
+        float, typer.Option(help="With --compress ternary: share of the entries that are kept.")
+    ] = 0.1,
     push_to_hub: Annotated[
         str | None, typer.Option(help="Send the folder to owner/name on the Hugging Face Hub.")
     ] = None,
@@ -44,19 +51,26 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
         raise RequestError("Name the folder to make with --to.")
     if private and push_to_hub is None:
         raise RequestError("--private goes with --push-to-hub: name a repository.")
+    if compress is not None and merge:
+        raise RequestError("--merge folds in the adapter as it was trained: leave --compress out.")
     study, which = _study_and_pick(study, pick)
     # Loads torch, which the help does not need.
     from autopeft.api.export import parse_formats
     from autopeft.cli.output import console
     from autopeft.cli.study import open_study
+    from autopeft.export.folder import check_target
     from autopeft.export.hub import check_hub, push
 
     asked = parse_formats(formats)
     if push_to_hub is not None:
         check_hub(push_to_hub)
     result = open_study(study)
-    folder = result.export(to, which, asked, merge=merge)
+    check_target(to)  # before the work, not after it
+    compressed = result.compress(which, compress, keep) if compress else None
+    folder = result.export(to, which, asked, merge=merge, compressed=compressed)
     _tell(result, which, to, folder)
+    if compressed is not None:
+        console().print(compressed.point.sentence(), highlight=False)
     if push_to_hub is not None:
         # An account may have a default of its own, which only --private goes before.
         address = push(folder, push_to_hub, private=True if private else None)

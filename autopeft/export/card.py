@@ -51,8 +51,9 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         task=facts.task,
         about=facts.about,
         metric=facts.metric,
-        quality=f"{record.quality:.4f}",
-        noise=f" ({facts.noise})" if facts.noise else "",
+        quality=f"{_quality(record, facts):.4f}",
+        noise=f" ({facts.noise})" if facts.noise and not facts.derived else "",
+        derived=f"\n{facts.derived}\n" if facts.derived else "",
         adapter_params=f"{record.cost.adapter_params:,}",
         share=f"{100 * record.cost.adapter_params / record.cost.base_params:.3g} %",
         head_params=f"{record.cost.head_params:,}",
@@ -85,14 +86,13 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
 
 def _metadata(record: TrialRecord, facts: ExportFacts, library: str) -> str:
     """Return the card's data for the Hub, as YAML."""
-    assert record.quality is not None
     result = EvalResult(
         task_type=_PIPELINES[facts.writing.output if facts.writing else "labels"],
         dataset_type=facts.dataset or facts.task,
         dataset_name=facts.task,
         dataset_split="validation",
         metric_type=_HUB_METRICS.get(facts.metric, facts.metric),
-        metric_value=round(record.quality, 6),
+        metric_value=round(_quality(record, facts), 6),
         metric_name=facts.metric,
     )
     data = ModelCardData(
@@ -108,6 +108,13 @@ def _metadata(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         eval_results=[result],
     )
     return data.to_yaml().rstrip()
+
+
+def _quality(record: TrialRecord, facts: ExportFacts) -> float:
+    """Return the quality of what is in the folder."""
+    quality = record.quality if facts.measured is None else facts.measured
+    assert quality is not None
+    return quality
 
 
 def _about_license(facts: ExportFacts) -> str:

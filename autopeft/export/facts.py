@@ -51,6 +51,9 @@ class ExportFacts:
         license: License of the base model, if its card names one.
         dataset: Name of the data set on the Hugging Face Hub, if it is from there.
         picture: File with a picture of the front, if there is one.
+        measured: Quality of the exported adapter where it is not the trial's, because it was
+            compressed.
+        derived: What became of it then, in words.
     """
 
     reference: ModelReference
@@ -74,6 +77,8 @@ class ExportFacts:
     license: str | None = None
     dataset: str | None = None
     picture: Path | None = None
+    measured: float | None = None
+    derived: str = ""
 
     @property
     def base(self) -> str:

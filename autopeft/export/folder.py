@@ -76,6 +76,16 @@ def check_export(record: TrialRecord, adapter: Path, to: Path) -> None:
     Raises:
         StudyError: If the trial is not complete, its weights are gone, or `to` is not empty.
     """
+    check_trial(record, adapter)
+    check_target(to)
+
+
+def check_trial(record: TrialRecord, adapter: Path) -> None:
+    """Check that there is something to export.
+
+    Raises:
+        StudyError: If the trial is not complete, or its weights are gone.
+    """
     if record.status.failed:
         reason = record.result.reason if record.result else ""
         raise StudyError(f"Trial {record.number} failed ({record.status.value}): {reason}")
@@ -86,7 +96,6 @@ def check_export(record: TrialRecord, adapter: Path, to: Path) -> None:
         )
     if not adapter.is_dir():
         raise StudyError(f"The weights of trial {record.number} are missing: '{adapter}'.")
-    check_target(to)
 
 
 def _name_base(path: Path, base: str) -> None:
