@@ -18,6 +18,7 @@ import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
+from sqlalchemy import Engine
 
 import autopeft
 from autopeft.api.result import SearchResult
@@ -54,6 +55,30 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what trials share out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOPEFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Copy the tables of MLflow's first database into others: they take a second to make."""
+    from mlflow.store.db import utils
+
+    make = utils._initialize_tables
+    first = tmp_path_factory.mktemp("mlflow") / "tables.db"
+
+    def make_or_copy(engine: Engine) -> None:
+        if engine.dialect.name != "sqlite":
+            make(engine)
+            return
+        database = Path(engine.url.database)
+        if not first.exists():
+            make(engine)
+            shutil.copy(database, first)
+        engine.dispose()
+        shutil.copyfile(first, database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_initialize_tables", make_or_copy)
         yield
 
 

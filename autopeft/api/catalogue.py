@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from autopeft.api.result import SearchResult
 from autopeft.errors import SpaceError
 from autopeft.methods.compose import obstacle, read_configuration, refusal
 from autopeft.methods.method import MethodParameter, PeftMethod
@@ -36,10 +37,11 @@ def configuration_of(
     training: Mapping[str, Any],
     defaults: Mapping[str, Any] | None = None,
 ) -> Configuration:
-    """Return a configuration of a file or a preset.
+    """Return a configuration of a file, a preset or a trial.
 
     Args:
-        name: Path of a YAML or JSON file, or `preset:NAME`.
+        name: Path of a YAML or JSON file, `preset:NAME`, or a study's folder with a trial,
+            `STUDY:17` or `STUDY:best`.
         spec: The model.
         training: Fields of the training that replace those of the file.
         defaults: Fields of the training where neither says anything.
@@ -47,12 +49,16 @@ def configuration_of(
     Raises:
         AutopeftError: If there is no such configuration, or not for this model.
     """
-    data = preset(name.removeprefix(PREFIX), spec) if name.startswith(PREFIX) else _read(Path(name))
+    data = preset(name.removeprefix(PREFIX), spec) if name.startswith(PREFIX) else _read(name)
     own = data.get("training") or {}
     return read_configuration({**data, "training": {**(defaults or {}), **own, **training}}, spec)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(name: str) -> dict[str, Any]:
+    file = Path(name)
+    study, _, pick = name.rpartition(":")
+    if not file.exists() and study and Path(study).is_dir():
+        return SearchResult.open(study).pick(pick).spec.configuration.to_dict()
     if not file.is_file():
         raise SpaceError(f"There is no configuration file '{file}'.")
     try:

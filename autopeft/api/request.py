@@ -22,6 +22,7 @@ RESUMABLE = frozenset(
         "runner",
         "ray_address",
         "mlflow_uri",
+        "system_metrics",
         "cache",
     }
 )
@@ -74,6 +75,7 @@ class SearchRequest(BaseModel):
         workers: Trials at a time; `None` takes the number of GPUs, or 1.
         ray_address: Address of a Ray cluster.
         mlflow_uri: Tracking server; `None` takes a SQLite file beside the studies.
+        system_metrics: Whether MLflow's run of the search shows this machine's load.
         storage: SQLAlchemy URL of the study's storage; `None` takes SQLite in its folder.
         cache: Most that tokens and hidden states may take on this machine's disk, such as `8GiB`;
             `0` keeps none of them.
@@ -114,6 +116,7 @@ class SearchRequest(BaseModel):
     workers: Annotated[int, Field(ge=1)] | None = None
     ray_address: str | None = None
     mlflow_uri: str | None = None
+    system_metrics: bool = False
     storage: str | None = None
     cache: str = "8GiB"
     trust_remote_code: bool = False

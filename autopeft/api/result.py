@@ -135,7 +135,7 @@ class SearchResult:
         if target == self.folder.path or target in self.folder.path.parents:
             raise RequestError(f"'{to}' holds the study itself: name another folder.")
         record = self.pick(pick)
-        facts = replace(self._facts(), noise=noise_text(self.summary, record))
+        facts = self.export_facts(record)
         adapter = self.folder.adapter(record.number)
         check_export(record, adapter, target)
         if compressed is not None:
@@ -212,7 +212,8 @@ class SearchResult:
             "trials": [record.to_dict() for record in self.trials],
         }
 
-    def _facts(self) -> ExportFacts:
+    def export_facts(self, record: TrialRecord) -> ExportFacts:
+        """Return what the files of an export say beside the trial itself."""
         model, task = self.manifest["model"], self.manifest["task"]
         reference = ModelReference(
             name=model["name"], location=model["location"], hub_id=model["hub_id"]
@@ -239,6 +240,7 @@ class SearchResult:
             versions=self.manifest["versions"],
             front=front_table(self.summary),
             trials=self.summary.statuses(),
+            noise=noise_text(self.summary, record),
         )
 
 

@@ -12,7 +12,8 @@ from autopeft.api.problem import Problem, resolve
 from autopeft.api.provenance import manifest
 from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, storage_url
-from autopeft.api.wiring import build_runner, build_strategy, build_tracker
+from autopeft.api.tracking import close_tracker, log_winner, study_tracker, tracking_place
+from autopeft.api.wiring import build_runner, build_strategy
 from autopeft.errors import RequestError, StudyError
 from autopeft.models.weights import check_weights, check_writing_head
 from autopeft.report.files import write_report
@@ -159,8 +160,11 @@ def _prepare(
         problem.space.space,
         {o.name: o.direction for o in problem.objectives},
     )
-    tracker = build_tracker(problem, folder, recorded)
+    place = tracking_place(folder, problem.request.mlflow_uri)
+    tracker = study_tracker(folder, recorded, place)
     tracker.catch_up(store.records)
+    if problem.request.system_metrics:
+        tracker.watch_system()
     checkpoints = _Checkpoints(folder)
     for record in store.records:
         checkpoints.finished(record)
@@ -186,9 +190,9 @@ def _run(search: _Search, folder: StudyFolder) -> SearchResult:
     finally:
         result = SearchResult(folder)
         files = write_report(result.summary, result.to_dict(), folder.report)
-        facts = {"folder": str(folder.path), "command": result.manifest["command"]}
-        artifacts = [*files, folder.space_file, folder.manifest_file]
-        search.tracker.close(result.summary, artifacts, facts, status)
+        if status == "FINISHED":
+            log_winner(search.tracker, result)
+        close_tracker(search.tracker, result, status, files)
     return result
 
 

@@ -1,10 +1,7 @@
 """Which class serves which setting: the one place that chooses."""
 
-from typing import Any
-
 from autopeft.api.device import gpu_memory, n_workers
 from autopeft.api.problem import Problem
-from autopeft.report.tracking import MlflowTracker, TrackingPlace, local_place
 from autopeft.study.objective import ReferencePoint
 from autopeft.study.strategy import Strategy
 from autopeft.trials.engine import Workload
@@ -55,31 +52,3 @@ def build_runner(problem: Problem, workload: Workload, folder: StudyFolder) -> R
     from autopeft.runners.local import LocalRunner
 
     return LocalRunner(workload, folder.trial)
-
-
-def tracking_place(folder: StudyFolder, uri: str | None) -> TrackingPlace:
-    """Return where MLflow's runs go: a server, or a SQLite file beside the studies."""
-    return TrackingPlace(uri=uri, artifacts=None) if uri else local_place(folder.path.parent)
-
-
-def build_tracker(problem: Problem, folder: StudyFolder, recorded: dict[str, Any]) -> MlflowTracker:
-    """Return the tracker of a study, its parent run described."""
-    place = tracking_place(folder, problem.request.mlflow_uri)
-    tracker = MlflowTracker(place, recorded["study_id"], folder.path.name)
-    params = {
-        "task": recorded["task"]["name"],
-        "model": recorded["model"]["name"],
-        "metric": recorded["task"]["metric"],
-        "budget": recorded["budget"]["text"],
-        "budget_params": recorded["budget"]["limit"],
-        "base_params": recorded["model"]["base_params"],
-        "space": recorded["request"]["space"],
-        "strategy": recorded["request"]["strategy"],
-        "surrogate": problem.request.surrogate,
-        "fidelity": recorded["request"]["fidelity"],
-        "objectives": ",".join(recorded["objectives"]),
-        "seed": recorded["request"]["seed"],
-        "data_fingerprint": recorded["task"]["fingerprint"],
-    }
-    tracker.describe_search(params, problem.spec.n_layers)
-    return tracker

@@ -53,8 +53,15 @@ def search(
 @with_search_options(ABOUT_MANY)
 def train(
     config: Annotated[
-        str, typer.Option(help="Configuration in YAML or JSON, or preset:mam and the like.")
+        str,
+        typer.Option(
+            help="Configuration in YAML or JSON, preset:mam and the like, or a trial of a study: "
+            "studies/mine:17 or studies/mine:best."
+        ),
     ],
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train it with so many seeds; mean and error are shown.")
+    ] = 1,
     to: Annotated[
         Path | None, typer.Option(help="Folder to make of the result. Default: none yet.")
     ] = None,
@@ -70,7 +77,7 @@ def train(
     """Train one configuration to the end, as a study of one trial."""
     from autopeft.cli.train import train_command
 
-    train_command(config, to, study, settings, json_output=json_output)
+    train_command(config, seeds, to, study, settings, json_output=json_output)
 
 
 @app.command()
@@ -222,6 +229,22 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
 
 
 app.add_typer(space_app)
+
+
+@app.command()
+def sync(
+    study: StudyArgument = None,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(help="MLflow tracking server. Default: the one of the search.")
+    ] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Register the best trial's model under this name, too.")
+    ] = None,
+) -> None:
+    """Write to MLflow what it lacks of a study, after its server was away."""
+    from autopeft.cli.ui import sync_command
+
+    sync_command(study, mlflow_uri, register)
 
 
 @app.command()

@@ -204,6 +204,14 @@ _OPTIONS: dict[str, Any] = {
             rich_help_panel=_WHERE,
         ),
     ],
+    "system_metrics": Annotated[
+        bool | None,
+        typer.Option(
+            "--system-metrics",
+            help="Show this machine's load in MLflow while the search runs.",
+            rich_help_panel=_WHERE,
+        ),
+    ],
     "storage": Annotated[
         str | None,
         typer.Option(

@@ -9,13 +9,20 @@ from autopeft.export.folder import check_target
 
 
 def train_command(
-    config: str, to: Path | None, study: Path | None, settings: dict[str, Any], *, json_output: bool
+    config: str,
+    seeds: int,
+    to: Path | None,
+    study: Path | None,
+    settings: dict[str, Any],
+    *,
+    json_output: bool,
 ) -> None:
-    """Train one configuration; export it if there is a place for it."""
+    """Train one configuration with each seed; export the first if there is a place for it."""
     if to is not None:
         check_target(to)  # before the work, not after it
     # A space of one point: all that a search records of a trial is recorded of this one.
     one = {"configuration": config, "trials": 1, "strategy": "random", "fidelity": "none"}
+    one["repeats"] = seeds
     result = search_command(study, {**settings, **one}, resume=False, json_output=json_output)
     if to is not None:
         folder = result.export(to)

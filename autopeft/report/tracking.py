@@ -1,103 +1,99 @@
 """MLflow: one parent run a search, a nested run a trial, written by the driver alone."""
 
 import logging
+import math
+import os
 import string
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
-from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from autopeft.report.markdown import front_table, noise_text
+from autopeft.report.mlflow_runs import StudyRuns, TrackedStudy, TrackingPlace
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
 from autopeft.report.theme import dashboard_file
-from autopeft.space.wording import flat_params, layer_text, setting_text, target_text
 from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
 
-EXPERIMENT = "autopeft"
-_NUMBER_TAG = "autopeft.trial"
-_STUDY_TAG = "autopeft.study"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackingPlace:
-    """Where runs are written.
-
-    Attributes:
-        uri: Tracking URI.
-        artifacts: Folder of artifacts for a local database; `None` lets the server choose.
-    """
-
-    uri: str
-    artifacts: Path | None
-
-
-def local_place(studies: Path) -> TrackingPlace:
-    """Return the default: a SQLite database and artifacts beside the studies."""
-    folder = studies.resolve()
-    return TrackingPlace(uri=f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder / "mlartifacts")
+#: Seconds after which a server that failed is tried again.
+TRY_AGAIN = 60.0
+#: Unless MLflow's own variables say otherwise: a search waits for a server no longer than this, and
+#: what MLflow prints of its runs is not for this program's output.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 class MlflowTracker:
     """Writes a study to MLflow; an observer of the study.
 
     The study's own storage is the record, so a tracking server that fails costs the tracking,
-    never the search: the first failure is logged and the tracker falls silent. When the study is
-    resumed, what MLflow has missed is written then.
+    never the search: the failure is logged once, and what could not be written is kept. The server
+    is tried again after `TRY_AGAIN` seconds and at the end; `missed` tells what it still lacks
+    then, which `autopeft sync` writes later.
+
+    Attributes:
+        place: Where runs are written.
     """
 
-    def __init__(self, place: TrackingPlace, study_id: str, name: str) -> None:
+    def __init__(
+        self,
+        place: TrackingPlace,
+        study: TrackedStudy,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Find or make the experiment and the parent run.
 
         Args:
             place: Where runs are written.
-            study_id: Unique name of the study; a resumed study goes on in the same runs.
-            name: Name of the parent run.
+            study: What is written there.
+            clock: Tells the seconds.
         """
-        self._place = place
-        self._study_id = study_id
-        self._name = name
-        self._runs: dict[int, str] = {}
-        self._broken = False
-        self._parent = ""
-        self._n_layers = 0
-        self._try(self._open)
+        for variable, value in _SETTINGS.items():
+            os.environ.setdefault(variable, value)
+        self.place = place
+        self._study = study
+        self._clock = clock
+        self._runs: StudyRuns | None = None
+        self._missed: dict[int, TrialRecord] = {}
+        self._failed_at: float | None = None
+        self._monitor: Any = None  # MLflow's, which has no types
+        self.catch_up([])
 
     @property
     def parent_run_id(self) -> str:
         """Identifier of the parent run; empty if MLflow could not be reached."""
-        return self._parent
+        return self._runs.search_run if self._runs else ""
 
-    def describe_search(self, params: Mapping[str, Any], n_layers: int) -> None:
-        """Log what the search was asked."""
-        self._n_layers = n_layers
-        self._try(self._log_params, self._parent, params)
+    @property
+    def missed(self) -> int:
+        """Number of trials that MLflow does not know as they are."""
+        return len(self._missed)
 
     def catch_up(self, records: Sequence[TrialRecord]) -> None:
-        """Write the trials of a resumed study that MLflow does not know yet."""
-        for record in records:
-            if record.number not in self._runs:
-                self._try(self._write_all, record)
+        """Write what MLflow does not know yet of trials."""
+        self._missed |= {record.number: record for record in records}
+        self._try(self._write_missed)
 
     def started(self, record: TrialRecord) -> None:
         """Begin the trial's run."""
-        self._try(self._start, record)
+        self.catch_up([record])
 
     def reported(self, record: TrialRecord) -> None:
         """Log the metrics of the last rung, by optimiser step."""
-        self._try(self._report, record)
+        self.catch_up([record])
 
     def finished(self, record: TrialRecord) -> None:
         """End the trial's run."""
-        self._try(self._finish, record)
+        self.catch_up([record])
 
     def close(
         self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str], status: str
@@ -110,162 +106,81 @@ class MlflowTracker:
             facts: Values for the note's template: `folder`, `command`.
             status: MLflow's status of the search: `FINISHED`, `FAILED` or `KILLED`.
         """
-        self._try(self._close, summary, artifacts, facts, status)
+        values, note = _values(summary), _note(summary, facts)
+        if self._monitor is not None:
+            self._monitor.finish()
 
-    def _open(self) -> None:
-        if self._place.artifacts is not None:
-            self._place.artifacts.parent.mkdir(parents=True, exist_ok=True)
-        for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        mlflow.set_tracking_uri(self._place.uri)
-        self._client = MlflowClient(self._place.uri)
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        location = self._place.artifacts.as_uri() if self._place.artifacts else None
-        if found is None:
-            # The kind decides which of MLflow's two faces opens: model training, not GenAI.
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            self._experiment = self._client.create_experiment(EXPERIMENT, location, tags=kind)
-        else:
-            self._experiment = found.experiment_id
-        self._parent = self._find_runs().get(-1, "")
-        if self._parent:  # resumed
-            self._client.update_run(self._parent, status="RUNNING")
-        else:
-            self._parent = self._create(self._name, -1, parent=None)
+        def end(runs: StudyRuns) -> None:
+            self._write_missed(runs)
+            runs.end_search(values, len(summary.records), note, artifacts)
+            runs.close(status)
 
-    def _find_runs(self) -> dict[int, str]:
-        """Return the study's runs by trial number; the parent has number -1."""
-        query = f"tags.`{_STUDY_TAG}` = '{self._study_id}'"
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment], query, max_results=1000, page_token=token
+        if self._failed_at is not None:
+            self._failed_at = -math.inf  # the last chance
+        if not self._try(end):
+            logger.warning(
+                "MLflow at %s lacks the end of this search, and %d of its trials: when it is back, "
+                "run `autopeft sync %s`.",
+                self.place.uri,
+                self.missed,
+                facts["folder"],
             )
-            self._runs.update({int(r.data.tags[_NUMBER_TAG]): r.info.run_id for r in page})
-            token = page.token
-            if not token:
-                return self._runs
 
-    def _create(self, name: str, number: int, parent: str | None) -> str:
-        tags = {
-            _STUDY_TAG: self._study_id,
-            _NUMBER_TAG: str(number),
-            "mlflow.source.name": "autopeft search",
-            "mlflow.source.type": "LOCAL",
-        }
-        if parent:
-            tags["mlflow.parentRunId"] = parent
-        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
-        self._runs[number] = run.info.run_id
-        return str(run.info.run_id)
+    def watch_system(self) -> None:
+        """Log the load of this machine to the search's run from now to the end."""
 
-    def _start(self, record: TrialRecord) -> None:
-        if record.number in self._runs:  # resumed
-            self._client.update_run(self._runs[record.number], status="RUNNING")
-            return
-        configuration = record.spec.configuration
-        again = "" if record.repeat_of is None else f" (repeats {record.repeat_of:03d})"
-        name = f"{record.number:03d} {configuration.method}{again}"
-        run_id = self._create(name, record.number, self._parent)
-        components = configuration.components
-        layers = {layer for component in components for layer in component.layers}
-        params = {
-            "method": configuration.method,
-            "targets": target_text(configuration),
-            "layers": layer_text(configuration, self._n_layers),
-            "n_layers_adapted": len(layers),
-            **flat_params(configuration),
-            "settings": setting_text(configuration),
-            "learning_rate": configuration.training.learning_rate,
-            "batch_size": configuration.training.batch_size,
-            "examples_at_once": configuration.training.rows_at_once,
-            "weight_decay": configuration.training.weight_decay,
-            "warmup_share": configuration.training.warmup_share,
-            "seed": record.spec.seed,
-            "repeat_of": record.repeat_of,
-        }
-        self._log_params(run_id, params)
-        costs = {
-            "adapter_params": record.cost.adapter_params,
-            "adapter_share_percent": 100 * record.cost.adapter_params / record.cost.base_params,
-            "head_params": record.cost.head_params,
-            "predicted_memory_mib": record.cost.peak_memory_bytes / 2**20,
-        }
-        self._log_metrics(run_id, costs, step=0)
+        def watch(run_id: str) -> None:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    def _report(self, record: TrialRecord) -> None:
-        report = record.reports[-1]
-        values = {
-            **report.metrics,
-            "quality": report.metrics[record.quality_metric],
-            "train_loss": report.train_loss,
-            "eval_loss": report.eval_loss,
-            "fidelity": report.fidelity,
-            "seconds": report.seconds,
-        }
-        self._log_metrics(self._runs[record.number], values, step=report.step)
+            monitor: Any = SystemMetricsMonitor
+            self._monitor = monitor(run_id, tracking_uri=self.place.uri)
+            self._monitor.start()
 
-    def _finish(self, record: TrialRecord) -> None:
-        run_id = self._runs[record.number]
-        result = record.result
-        assert result is not None
-        tags = {"status": result.status.value}
-        if result.reason:
-            tags["failure_reason"] = result.reason[:5000]
-        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
-        # A trial that was stopped early did what was asked of it: MLflow shows it as finished,
-        # and its status tag tells the difference.
-        self._client.set_terminated(run_id, "FAILED" if result.status.failed else "FINISHED")
+        self.with_search_run(watch)
 
-    def _write_all(self, record: TrialRecord) -> None:
-        self._start(record)
-        for n in range(len(record.reports)):
-            self._report(replace(record, reports=record.reports[: n + 1]))
-        if record.result is not None:
-            self._finish(record)
+    def with_search_run(self, action: Callable[[str], None]) -> bool:
+        """Do something with the search's run, by its identifier; tell whether it was done."""
+        return self._try(lambda runs: action(runs.search_run))
 
-    def _close(
-        self, summary: Summary, artifacts: list[Path], facts: Mapping[str, str], status: str
-    ) -> None:
-        best = summary.best()
-        values: dict[str, float] = {
-            "hypervolume": summary.hypervolume,
-            "front_size": len(summary.front),
-            "trials": len(summary.records),
-        }
-        if best is not None:
-            found = summary.estimate(best)
-            assert found is not None
-            values["best_quality"] = found.measured.mean
-            values["best_quality_error"] = found.error
-            values["best_adapter_params"] = best.cost.adapter_params
-        self._log_metrics(self._parent, values, step=len(summary.records))
-        self._client.set_tag(self._parent, "mlflow.note.content", _note(summary, facts))
-        for path in artifacts:
-            self._client.log_artifact(self._parent, str(path))
-        for record in summary.records:
-            if record.result is None and record.number in self._runs:
-                self._client.set_terminated(self._runs[record.number], "KILLED")
-        self._client.set_terminated(self._parent, status)
+    def _write_missed(self, runs: StudyRuns) -> None:
+        for number in sorted(self._missed):
+            runs.write(self._missed[number])
+            del self._missed[number]
 
-    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        listed = [Param(k, str(v)[:6000]) for k, v in params.items() if v is not None]
-        self._client.log_batch(run_id, params=listed)
-
-    def _log_metrics(self, run_id: str, values: Mapping[str, float], step: int) -> None:
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
-        self._client.log_batch(run_id, metrics=metrics)
-
-    def _try(self, action: Callable[..., None], *arguments: Any) -> None:
-        if self._broken:
-            return
+    def _try(self, action: Callable[[StudyRuns], None]) -> bool:
+        """Do something, unless the server failed a moment ago; tell whether it was done."""
+        if self._failed_at is not None and self._clock() - self._failed_at < TRY_AGAIN:
+            return False
         try:
-            action(*arguments)
+            if self._runs is None:
+                self._runs = StudyRuns(self.place, self._study)
+            action(self._runs)
         except (MlflowException, OSError) as error:
-            self._broken = True
-            reason = str(error).split("\n")[0]
-            logger.warning("MLflow at %s failed; the search goes on: %s", self._place.uri, reason)
+            if self._failed_at is None:
+                reason = str(error).split("\n")[0]
+                logger.warning(
+                    "MLflow at %s failed; the search goes on: %s", self.place.uri, reason
+                )
+            self._failed_at = self._clock()
+            return False
+        self._failed_at = None
+        return True
+
+
+def _values(summary: Summary) -> dict[str, float]:
+    values: dict[str, float] = {
+        "hypervolume": summary.hypervolume,
+        "front_size": len(summary.front),
+        "trials": len(summary.records),
+    }
+    best = summary.best()
+    if best is not None:
+        found = summary.estimate(best)
+        assert found is not None
+        values["best_quality"] = found.measured.mean
+        values["best_quality_error"] = found.error
+        values["best_adapter_params"] = best.cost.adapter_params
+    return values
 
 
 def _noise(summary: Summary, record: TrialRecord) -> str:

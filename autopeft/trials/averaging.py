@@ -14,12 +14,16 @@ from torch import nn
 
 #: Most steps that a mean is taken over; they are spread evenly over the last half.
 MAX_STEPS = 16
+#: With fewer steps than this in the last half there is no mean: at the very beginning weights go
+#: one way, and their mean is behind them.
+MIN_STEPS = 8
 
 
 class AveragedWeights:
     """The mean of what trains over the last half of the steps before a rung.
 
-    It is kept in the host's memory: what a GPU must hold stays what was predicted.
+    Very early, with fewer than `MIN_STEPS` steps, it is the weights themselves. It is kept in the
+    host's memory: what a GPU must hold stays what was predicted.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], done: int, until: int) -> None:
@@ -33,14 +37,16 @@ class AveragedWeights:
         self._parameters = tuple(parameters)
         self._first = max(done, until // 2) + 1
         self._until = until
-        self._every = math.ceil((until - self._first + 1) / MAX_STEPS)
+        n_steps = until - self._first + 1
+        self._every = math.ceil(n_steps / MAX_STEPS)
+        self._enough = n_steps >= MIN_STEPS
         self._means: list[torch.Tensor] = []
         self._count = 0
 
     @torch.no_grad()
     def add(self, step: int) -> None:
         """Take the weights after step `step` (from 1) into the mean, if it is one to take."""
-        if step < self._first or (self._until - step) % self._every:
+        if not self._enough or step < self._first or (self._until - step) % self._every:
             return
         self._count += 1
         if not self._means:
@@ -56,6 +62,9 @@ class AveragedWeights:
 
         What is exactly zero stays so: a mask has pruned it.
         """
+        if not self._means:
+            yield
+            return
         own = [p.detach().to("cpu", copy=True) for p in self._parameters]
         for mean, parameter in zip(self._means, self._parameters, strict=True):
             parameter.copy_(mean.to(parameter.device).masked_fill(parameter == 0, 0.0))

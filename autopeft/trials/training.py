@@ -81,8 +81,12 @@ class TrialRun:
         """
         started = time.perf_counter()
         target = max(self._step + 1, math.ceil(self.spec.rungs[self._rung] * self.total_steps))
-        losses, averaged = self._train_to(min(target, self.total_steps))
-        with averaged.in_place() if self._step < self.total_steps else nullcontext():
+        target = min(target, self.total_steps)
+        averaged = None
+        if target < self.total_steps:
+            averaged = AveragedWeights(self._parameters.values(), self._step, target)
+        losses = self._train_to(target, averaged)
+        with averaged.in_place() if averaged else nullcontext():
             metrics, eval_loss = self.evaluate()
         self._seconds += time.perf_counter() - started
         report = RungReport(
@@ -163,10 +167,9 @@ class TrialRun:
         """Give the base model back to the engine as it was."""
         self._engine.restore(self._attachment.detach())
 
-    def _train_to(self, step: int) -> tuple[list[float], AveragedWeights]:
-        """Return the loss of each step, and the mean of the weights over the latest ones."""
+    def _train_to(self, step: int, averaged: AveragedWeights | None = None) -> list[float]:
+        """Return the loss of each step; the mean takes in the weights on the way."""
         self._prefix.set_training(self._attachment.model)
-        averaged = AveragedWeights(self._parameters.values(), self._step, step)
         losses: list[float] = []
         for rows in self._epochs.after(self._step):
             losses.append(self._differentiate(rows))
@@ -175,11 +178,11 @@ class TrialRun:
             self._step += 1
             self._attachment.after_optimizer_step(self._step)
             self._optimizer.zero_grad()
-            if step < self.total_steps:
+            if averaged is not None:
                 averaged.add(self._step)
             if self._step == step:
                 break
-        return losses, averaged
+        return losses
 
     def _differentiate(self, rows: Sequence[int]) -> float:
         """Leave a batch's gradients at the parameters, and return its loss.

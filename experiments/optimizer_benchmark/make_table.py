@@ -10,8 +10,9 @@ The sample is the first points of a scrambled Sobol sequence over the default sp
 MiniLM's parameters; the first of them are trained with a second seed too, after all others.
 `--part I/N` trains every N-th of these trainings from the I-th on, into a file of its own.
 
-Before the end a rung is measured twice: `reports` has what a trial reports, which is that of
-weights averaged over the latest steps, and `plain` metrics and loss of the weights as they are.
+Before the end, a rung of the first configurations is measured twice: `reports` has what a trial
+reports, which is that of weights averaged over the latest steps, and `plain` metrics and loss of
+the weights as they are.
 """
 
 import argparse
@@ -52,7 +53,13 @@ def problem_of(options: argparse.Namespace) -> Problem:
 
 
 def train(
-    engine: Engine, problem: Problem, number: int, point: Mapping[str, Any], seed: int
+    engine: Engine,
+    problem: Problem,
+    number: int,
+    point: Mapping[str, Any],
+    seed: int,
+    *,
+    also_plain: bool,
 ) -> dict[str, Any]:
     """Train one point to the end and return its row of the table."""
     configuration = problem.configuration(point)
@@ -65,7 +72,7 @@ def train(
         for _ in spec.rungs:
             report = run.advance()
             reports.append(report.to_dict())
-            if not report.last:
+            if also_plain and not report.last:
                 metrics, eval_loss = run.evaluate()
                 plain.append({"metrics": metrics, "eval_loss": eval_loss})
     except DivergedError:
@@ -94,6 +101,7 @@ def main() -> None:
     parser.add_argument("--eval-rows", type=int, default=600)
     parser.add_argument("--configurations", type=int, default=400)
     parser.add_argument("--repeated", type=int, default=100, help="trained with seed 1 as well")
+    parser.add_argument("--plain", type=int, default=200, help="measured without averaging as well")
     parser.add_argument("--part", default="0/1")
     parser.add_argument("--to", type=Path, required=True)
     options = parser.parse_args()
@@ -119,7 +127,8 @@ def main() -> None:
     with options.to.open("a", encoding="utf-8") as file:
         for number, seed in trainings[index::parts]:
             if (number, seed) not in done:
-                row = train(engine, problem, number, points[number], seed)
+                also_plain = seed == 0 and number < options.plain
+                row = train(engine, problem, number, points[number], seed, also_plain=also_plain)
                 file.write(json.dumps(row) + "\n")
                 file.flush()
 

@@ -29,7 +29,11 @@ HEAD_LEARNING_RATE = 0.02
 
 @dataclass(frozen=True)
 class Training:
-    """One row: a point that was trained to the end with one seed."""
+    """One row: a point that was trained to the end with one seed.
+
+    `plain` has metrics and loss of the weights before averaging, for rungs before the end; empty
+    where they were not measured.
+    """
 
     number: int
     seed: int
@@ -37,10 +41,11 @@ class Training:
     point: dict[str, Any]
     adapter_params: int
     reports: tuple[RungReport, ...]
+    plain: tuple[dict[str, Any], ...]
 
     @property
     def quality(self) -> float:
-        """Accuracy at the end."""
+        """The task's quality at the end."""
         return next(iter(self.reports[-1].metrics.values()))
 
 
@@ -73,7 +78,8 @@ class Table:
     def reference(self) -> ReferencePoint:
         """The corner of the hypervolume: a guess with as many parameters as are allowed."""
         smallest = self.space.adapter_params(self.space.smallest()) or 1
-        best, worst = (1.0, float(smallest)), (0.5, float(self.space.budget.limit))
+        guess = 0.5 if find_task(self.task).kind == "classification" else 0.0
+        best, worst = (1.0, float(smallest)), (guess, float(self.space.budget.limit))
         return ReferencePoint.between(OBJECTIVES, best, worst)
 
     @cached_property
@@ -120,4 +126,5 @@ def _training(row: dict[str, Any]) -> Training:
         point=row["point"],
         adapter_params=row["adapter_params"],
         reports=tuple(RungReport.from_dict(report) for report in reports),
+        plain=tuple(row.get("plain", ())),
     )

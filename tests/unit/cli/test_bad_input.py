@@ -168,6 +168,7 @@ OTHERS: dict[str, tuple[list[object], str]] = {
     "export in private": (["export", ".", "--to", "x", "--private"], "goes with --push-to-hub"),
     "methods of an unknown model": (["methods", "--model", "minillm"], "did you mean minilm"),
     "estimate without a file": (["estimate", "--config", "no.yaml"], "no configuration file"),
+    "sync without studies": (["sync"], "no study"),
     "ui without runs": (["ui"], "no runs"),
     "unknown command": (["serach"], "No such command"),
     "unknown format": (["doctor", "--format", "xml"], "xml"),

@@ -24,6 +24,7 @@ COMMANDS = (
     "export",
     "methods",
     "estimate",
+    "sync",
     "ui",
     "doctor",
 )

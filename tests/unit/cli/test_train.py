@@ -43,6 +43,35 @@ def test_it_gives_the_quality_that_the_search_measured(
     assert trained.cost == best.cost
 
 
+def test_a_trial_is_trained_again_with_several_seeds(
+    capsys: pytest.CaptureFixture[str], options: list[object], tiny_study: SearchResult
+) -> None:
+    """An interrupted training goes on as a search does."""
+    smallest = tiny_study.pick("smallest")
+    config = f"{tiny_study.folder.path}:smallest"
+    arguments = ["--config", config, "--seeds", 3, "--study", "again", *options]
+    outcome = run(capsys, "train", *arguments)
+    assert outcome.code == 0, outcome.err
+    again = autopeft.open_study("again")
+    assert [t.spec.seed for t in again.trials] == [3, 4, 5]
+    assert {t.spec.configuration for t in again.trials} == {smallest.spec.configuration}
+    assert again.trials[0].quality == smallest.quality
+    estimate = again.estimate(again.trials[0])
+    assert estimate is not None
+    qualities = [t.quality for t in again.trials]
+    assert estimate.measured.mean == pytest.approx(sum(qualities) / 3)
+    assert run(capsys, "search", "--resume", "--study", "again", "--repeats", 4).code == 0
+    assert len(autopeft.open_study("again").trials) == 4
+
+
+def test_a_trial_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], options: list[object], tiny_study: SearchResult
+) -> None:
+    outcome = run(capsys, "train", "--config", f"{tiny_study.folder.path}:99", *options)
+    assert outcome.code == 2
+    assert "no trial 99" in outcome.err
+
+
 def test_a_preset_is_trained_and_taken_home(
     capsys: pytest.CaptureFixture[str],
     options: list[object],

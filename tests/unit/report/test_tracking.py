@@ -1,14 +1,38 @@
 import logging
+import time
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from autopeft.report.tracking import EXPERIMENT, MlflowTracker, TrackingPlace, local_place
+from autopeft.report.mlflow_runs import (
+    EXPERIMENT,
+    StudyRuns,
+    TrackedStudy,
+    TrackingPlace,
+    local_place,
+)
+from autopeft.report.tracking import TRY_AGAIN, MlflowTracker
 from autopeft.trials.trial import TrialRecord, TrialStatus
 from tests.records import record, summary
 
 FACTS = {"folder": "studies/s", "command": "autopeft search"}
+
+
+STUDY = TrackedStudy(
+    study_id="id",
+    name="my-study",
+    n_layers=2,
+    params={"task": "rte", "nothing": None},
+    dataset={
+        "name": "rte",
+        "digest": "d" * 16,
+        "source_type": "local",
+        "source": '{"uri": "rte.jsonl"}',
+        "profile": '{"train_rows": 100}',
+    },
+)
 
 
 def follow(tracker: MlflowTracker, trial: TrialRecord, qualities: list[float]) -> None:
@@ -33,8 +57,7 @@ def runs(place: TrackingPlace) -> list:
 
 def test_a_study_is_a_parent_with_nested_runs(tmp_path: Path) -> None:
     place = local_place(tmp_path / "studies")
-    tracker = MlflowTracker(place, "id", "my-study")
-    tracker.describe_search({"task": "rte", "nothing": None}, 2)
+    tracker = MlflowTracker(place, STUDY)
     trials = [
         record(0, [0.5, 0.6], 100),
         record(1, [0.4], 200, TrialStatus.STOPPED),
@@ -65,16 +88,14 @@ def test_a_study_is_a_parent_with_nested_runs(tmp_path: Path) -> None:
 
 def test_a_resumed_study_goes_on_in_the_same_runs(tmp_path: Path) -> None:
     place = local_place(tmp_path / "studies")
-    first = MlflowTracker(place, "id", "my-study")
-    first.describe_search({"task": "rte"}, 2)
+    first = MlflowTracker(place, STUDY)
     follow(first, record(0, [0.5, 0.6], 100), [0.5, 0.6])
     running = record(1, [0.5], 200, None)
     follow(first, running, [0.5])
     first.close(summary([record(0, [0.5, 0.6], 100), running]), [], FACTS, "KILLED")
     assert [r.info.status for r in runs(place)] == ["KILLED", "FINISHED", "KILLED"]
 
-    second = MlflowTracker(place, "id", "my-study")
-    second.describe_search({"task": "rte"}, 2)
+    second = MlflowTracker(place, STUDY)
     assert second.parent_run_id == first.parent_run_id
     second.started(running)
     assert [r.info.status for r in runs(place)] == ["RUNNING", "FINISHED", "RUNNING"]
@@ -88,26 +109,90 @@ def test_a_resumed_study_goes_on_in_the_same_runs(tmp_path: Path) -> None:
 def test_what_mlflow_has_missed_is_written_when_the_study_is_resumed(tmp_path: Path) -> None:
     place = local_place(tmp_path / "studies")
     trials = [record(0, [0.5, 0.6], 100), record(1, [0.4], 100, None)]
-    MlflowTracker(place, "id", "my-study").close(summary(trials), [], FACTS, "KILLED")
+    MlflowTracker(place, STUDY).close(summary(trials), [], FACTS, "KILLED")
     assert len(runs(place)) == 1  # neither trial was tracked
     for _ in range(2):  # the second time there is nothing to do
-        MlflowTracker(place, "id", "my-study").catch_up(trials)
+        MlflowTracker(place, STUDY).catch_up(trials)
         assert [r.info.status for r in runs(place)] == ["RUNNING", "FINISHED", "RUNNING"]
     done = runs(place)[1]
     history = MlflowClient(place.uri).get_metric_history(done.info.run_id, "quality")
     assert [m.value for m in history] == [0.5, 0.6]
 
 
-def test_a_server_that_is_away_costs_one_warning(
+def test_a_rung_that_was_not_written_is_written_once(tmp_path: Path) -> None:
+    """Also after a run that ended in the middle of a trial, and after a pause."""
+    place = local_place(tmp_path / "studies")
+    first = MlflowTracker(place, STUDY)
+    first.started(record(0, [], 100, None))
+    first.reported(record(0, [0.5], 100, None))
+    paused = record(0, [0.5], 100, TrialStatus.PAUSED)
+    first.finished(paused)
+    assert runs(place)[1].info.status == "FINISHED"
+    first.started(record(0, [0.5], 100, None))
+    assert runs(place)[1].info.status == "RUNNING"
+    done = record(0, [0.5, 0.6], 100)
+    for _ in range(2):
+        second = MlflowTracker(place, STUDY)
+        second.catch_up([done])
+        assert second.missed == 0
+    run = runs(place)[1]
+    assert run.info.status == "FINISHED"
+    history = MlflowClient(place.uri).get_metric_history(run.info.run_id, "quality")
+    assert [m.value for m in history] == [0.5, 0.6]
+    assert len(runs(place)[0].inputs.dataset_inputs) == 1
+
+
+def test_a_server_that_is_away_is_said_once_and_at_the_end(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     place = TrackingPlace(uri="http://127.0.0.1:9", artifacts=None)
     with caplog.at_level(logging.WARNING, logger="autopeft"):
-        tracker = MlflowTracker(place, "id", "my-study")
-        tracker.describe_search({"task": "rte"}, 2)
+        tracker = MlflowTracker(place, STUDY)
         follow(tracker, record(0, [0.5, 0.6], 100), [0.5, 0.6])
         tracker.close(summary([record(0, [0.5, 0.6], 100)]), [], FACTS, "FINISHED")
     warnings = [r for r in caplog.records if r.name.startswith("autopeft")]
-    assert len(warnings) == 1
+    assert len(warnings) == 2
     assert "the search goes on" in warnings[0].getMessage()
+    assert "autopeft sync studies/s" in warnings[1].getMessage()
+    assert tracker.missed == 1
+
+
+def test_a_server_that_comes_back_gets_what_it_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, seconds = local_place(tmp_path / "studies"), [0.0]
+    tracker = MlflowTracker(place, STUDY, clock=lambda: seconds[0])
+    with monkeypatch.context() as away:
+        away.setattr(StudyRuns, "write", _fail)
+        follow(tracker, record(0, [0.5, 0.6], 100), [0.5, 0.6])
+    running = record(1, [0.5], 100, None)
+    tracker.started(running)
+    assert tracker.missed == 2  # it is not asked again at once
+    seconds[0] = TRY_AGAIN
+    tracker.reported(running)
+    assert tracker.missed == 0
+    assert [r.info.status for r in runs(place)] == ["RUNNING", "FINISHED", "RUNNING"]
+    history = MlflowClient(place.uri).get_metric_history(runs(place)[1].info.run_id, "quality")
+    assert [m.value for m in history] == [0.5, 0.6]
+
+
+def _fail(*_: object) -> None:
+    raise MlflowException("away")
+
+
+def test_the_load_of_the_machine_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    place = local_place(tmp_path / "studies")
+    tracker = MlflowTracker(place, STUDY)
+    tracker.watch_system()
+    for _ in range(100):
+        names = runs(place)[0].data.metrics
+        if "system/cpu_utilization_percentage" in names:
+            break
+        time.sleep(0.1)
+    tracker.close(summary([record(0, [0.5, 0.6], 100)]), [], FACTS, "FINISHED")
+    assert "system/cpu_utilization_percentage" in names
+    assert runs(place)[0].info.status == "FINISHED"

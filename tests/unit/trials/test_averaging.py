@@ -26,7 +26,15 @@ def mean_of_steps(done: int, until: int) -> float:
 
 @pytest.mark.parametrize(
     ("done", "until", "expected"),
-    [(0, 1, 1.0), (0, 7, 5.5), (0, 10, 8.0), (3, 10, 8.0), (8, 10, 9.5)],
+    [
+        (0, 16, 12.5),
+        (0, 17, 13.0),
+        (3, 20, 15.5),
+        (12, 20, 16.5),
+        (0, 1, 1),
+        (0, 14, 14),
+        (0, 15, 11.5),
+    ],
 )
 def test_it_is_the_mean_over_the_last_half(done: int, until: int, expected: float) -> None:
     assert mean_of_steps(done, until) == pytest.approx(expected)
@@ -40,10 +48,11 @@ def test_of_many_steps_some_are_taken() -> None:
 
 def test_what_is_pruned_stays_pruned() -> None:
     parameter = torch.nn.Parameter(torch.ones(2))
-    averaged = AveragedWeights([parameter], 0, 2)
-    averaged.add(1)
+    averaged = AveragedWeights([parameter], 0, 16)
+    for step in range(1, 16):
+        averaged.add(step)
     parameter.data[0] = 0.0
-    averaged.add(2)
+    averaged.add(16)
     with averaged.in_place():
         assert parameter.tolist() == [0.0, 1.0]
 
@@ -52,7 +61,7 @@ def test_a_rung_evaluates_the_mean_and_the_end_the_weights(
     tiny_model: Path, tiny_data: Path
 ) -> None:
     engine = tiny_engine(tiny_model, tiny_data)
-    spec = trial(engine, method="lora")
+    spec = replace(trial(engine, method="lora"), epochs=12.0)
     run = TrialRun(engine, spec)
     assert spec.rungs[0] < 1
     at_rung, plain = run.advance(), run.evaluate()

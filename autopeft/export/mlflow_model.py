@@ -1,0 +1,86 @@
+"""An exported folder as a model of MLflow, which `mlflow models serve` answers with."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autopeft.export.facts import ExportFacts
+from autopeft.export.script import fill
+from autopeft.methods.adapter_files import DESCRIPTION
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+#: Name of the model within its run: `runs:/RUN/model`.
+MODEL = "model"
+_PACKAGES = ("torch", "transformers", "peft", "safetensors", "mlflow")
+
+
+def log_model(
+    folder: Path, facts: ExportFacts, run_id: str, uri: str, registered: str | None = None
+) -> str:
+    """Log an exported folder as the model of a run; return its URI, `models:/…`.
+
+    The model takes a column of strings for each text and gives `label` and `score`, `value` where
+    a number is predicted, or `text` where text is written. The base model is loaded from where
+    `predict.py` of the folder finds it; it is not part of what is logged.
+
+    Args:
+        folder: As `export_trial` made it.
+        facts: What it was made with.
+        run_id: The run.
+        uri: Tracking server.
+        registered: Name to register it under; a new version if there is one already.
+    """
+    answer, columns = _answer(facts)
+    code = folder.parent / "predictor.py"
+    text = fill("mlflow_predictor.py.txt", answer=answer, columns=repr(columns))
+    code.write_text(text, encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # advice on type hints, from the import on
+        import mlflow.pyfunc
+
+        mlflow.set_tracking_uri(uri)
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name=MODEL,
+                python_model=str(code),
+                artifacts={"export": str(folder)},
+                signature=_signature(facts, columns),
+                pip_requirements=_requirements(folder, facts.versions),
+                registered_model_name=registered,
+            )
+    return str(logged.model_uri)
+
+
+def _answer(facts: ExportFacts) -> tuple[str, list[str]]:
+    """Return a row as an expression of what `predict.py` answers, and the columns of rows."""
+    if facts.writing is not None:
+        return "[answer]", ["text"]
+    return ("answer", ["label", "score"]) if facts.labels else ("answer[1:]", ["value"])
+
+
+def _inputs(facts: ExportFacts) -> Sequence[str]:
+    """Return the columns of the texts; those of a task of writing have names of their own."""
+    if facts.writing is not None:
+        return facts.writing.text_columns or ("text",)
+    return ("text", "second_text")[: facts.n_texts]
+
+
+def _signature(facts: ExportFacts, outputs: Sequence[str]) -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    kinds = {"score": "double", "value": "double"}
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", name) for name in _inputs(facts)]),
+        outputs=Schema([ColSpec(kinds.get(name, "string"), name) for name in outputs]),
+    )
+
+
+def _requirements(folder: Path, versions: Mapping[str, str]) -> list[str]:
+    """Return what a server installs; autopeft where its loader is needed."""
+    needed = [*_PACKAGES, *(["autopeft"] if (folder / DESCRIPTION).is_file() else [])]
+    plain = {name: version.split("+")[0] for name, version in versions.items()}
+    return [f"{name}=={plain[name]}" if name in plain else name for name in needed]
