@@ -25,6 +25,7 @@ class StudyFolder:
         study.db          Optuna's storage: the one record of the trials
         space.yaml        the search space as it was read
         trials/0007/      adapter of a complete trial, checkpoint of a running one
+        derived.jsonl     adapters that were compressed, as they were measured
         report/           front.csv, front.json, pareto.html, pareto.png
 
     Attributes:
