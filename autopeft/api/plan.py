@@ -12,6 +12,7 @@ from autopeft.space.wording import layer_text, setting_text, target_text
 from autopeft.study.rungs import FIDELITIES, full_trainings
 from autopeft.study.strategies.drawing import sobol_points
 from autopeft.study.strategies.start import lora_ladder
+from autopeft.trials.folder import StudyFolder
 
 _SAMPLE = 512
 
@@ -47,6 +48,7 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
             "log10_size": round(space.space.log10_size(), 2),
             "share_that_fits": round(_share_that_fits(problem), 3),
         },
+        "warm_start": _warm_start(problem),
         "examples": _examples(problem),
         "trials": request.trials,
         "repeats": {"seeds": plan.repeats.seeds, "most": repeats},
@@ -63,6 +65,18 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
 def _cost(fidelity: str, n_trials: int, repeats: int) -> dict[str, float]:
     least, most = full_trainings(fidelity, n_trials)
     return {"least": round(least, 2), "most": round(most + repeats, 2)}
+
+
+def _warm_start(problem: Problem) -> list[dict[str, Any]]:
+    """Return what a search would take from earlier studies."""
+    if not problem.request.warm_start:
+        return []
+    # Reading studies takes Optuna and MLflow, which nothing else here needs.
+    from autopeft.api.search import STUDIES
+    from autopeft.api.warm_start import read_past
+
+    folder = StudyFolder(STUDIES / "plan")
+    return [study.facts() for study in read_past(problem, folder)]
 
 
 def _cut(problem: Problem) -> list[str]:

@@ -3,12 +3,14 @@
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
 from autopeft.api.problem import Problem
 from autopeft.study.objective import ReferencePoint
+from autopeft.study.past import PastStudy
 
 PACKAGES = (
     *("autopeft", "torch", "transformers", "peft", "botorch", "gpytorch", "optuna", "ray"),
@@ -35,7 +37,12 @@ def command_line() -> str:
     return shlex.join([program, *sys.argv[1:]])
 
 
-def manifest(problem: Problem, study_id: str, reference: ReferencePoint) -> dict[str, Any]:
+def manifest(
+    problem: Problem,
+    study_id: str,
+    reference: ReferencePoint,
+    past: Sequence[PastStudy] = (),
+) -> dict[str, Any]:
     """Return the content of `study.json`."""
     data = problem.data
     return {
@@ -73,6 +80,7 @@ def manifest(problem: Problem, study_id: str, reference: ReferencePoint) -> dict
         "max_memory_bytes": problem.space.memory and problem.space.memory.limit,
         "objectives": [o.name for o in problem.objectives],
         "reference": reference.to_dict(),
+        "warm_start": [study.facts() for study in past],
     }
 
 

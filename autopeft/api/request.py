@@ -70,6 +70,8 @@ class SearchRequest(BaseModel):
         max_memory: Most predicted memory of a training step, such as `8GiB`; `None` takes a GPU's,
             and no limit on a CPU.
         precision: What to compute in; `auto` takes bf16 where it is faster than float32.
+        warm_start: Earlier studies to learn from: their folders, or `mlflow:EXPERIMENT` for all of
+            an MLflow experiment.
         seed: Seed of everything.
         runner: `local` (this process), `ray`, or `auto`.
         workers: Trials at a time; `None` takes the number of GPUs, or 1.
@@ -111,6 +113,7 @@ class SearchRequest(BaseModel):
     eval_rows: Annotated[int, Field(ge=2)] | None = None
     max_memory: str | None = None
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    warm_start: tuple[str, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     runner: Literal["auto", "local", "ray"] = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
@@ -132,6 +135,10 @@ class SearchRequest(BaseModel):
             raise ValueError(
                 "--until-converged follows the model of a Bayesian search: leave --strategy out, "
                 "or limit the search by --trials or --time"
+            )
+        if self.warm_start and self.strategy != "bayesian":
+            raise ValueError(
+                "--warm-start is for the model of a Bayesian search: leave --strategy out"
             )
         if self.runner == "local" and (self.workers or 1) > 1:
             raise ValueError("--runner local runs one trial at a time: use --runner ray or auto")

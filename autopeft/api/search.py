@@ -13,6 +13,7 @@ from autopeft.api.provenance import manifest
 from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, storage_url
 from autopeft.api.tracking import close_tracker, log_winner, study_tracker, tracking_place
+from autopeft.api.warm_start import keep_past, kept_past, read_past
 from autopeft.api.wiring import build_runner, build_strategy
 from autopeft.errors import RequestError, StudyError
 from autopeft.models.weights import check_weights, check_writing_head
@@ -52,11 +53,14 @@ def run_search(
     plan = problem.plan()
     study_folder = StudyFolder(folder or _new_folder(problem))
     study_folder.check_free()  # before the lock makes a folder
+    past = read_past(problem, study_folder)
     problem, workload = _workload(problem)
     with study_folder:
         study_id = uuid.uuid4().hex
-        study_folder.create(manifest(problem, study_id, plan.reference), problem.space_text)
+        recorded = manifest(problem, study_id, plan.reference, past)
+        study_folder.create(recorded, problem.space_text)
         try:
+            keep_past(past, study_folder)
             search = _prepare(problem, study_folder, workload, observers)
         except BaseException:  # a storage that does not answer, say: nothing stays half-written
             study_folder.discard()
@@ -153,7 +157,7 @@ def _prepare(
     # The reference point of the first run stays, whatever a newer version would compute.
     reference = ReferencePoint.from_dict(recorded["reference"])
     runner = build_runner(problem, workload, folder)
-    strategy = build_strategy(problem, reference)
+    strategy = build_strategy(problem, reference, kept_past(problem, folder))
     store = TrialStore(
         storage_url(folder, problem.request.storage),
         recorded["study_id"],

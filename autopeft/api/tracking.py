@@ -135,6 +135,7 @@ def study_tracker(
         "surrogate": request.get("surrogate"),
         "fidelity": request["fidelity"],
         "objectives": ",".join(recorded["objectives"]),
+        "warm_start": " ".join(request.get("warm_start", ())) or None,
         "seed": request["seed"],
         "data_fingerprint": task["fingerprint"],
     }

@@ -1,8 +1,11 @@
 """Which class serves which setting: the one place that chooses."""
 
+from collections.abc import Sequence
+
 from autopeft.api.device import gpu_memory, n_workers
 from autopeft.api.problem import Problem
 from autopeft.study.objective import ReferencePoint
+from autopeft.study.past import PastStudy
 from autopeft.study.strategy import Strategy
 from autopeft.trials.engine import Workload
 from autopeft.trials.folder import StudyFolder
@@ -18,8 +21,10 @@ def n_initial(max_trials: int) -> int:
     return min(max(round(START_SHARE * max_trials), START_MIN), START_MAX)
 
 
-def build_strategy(problem: Problem, reference: ReferencePoint) -> Strategy:
-    """Return the strategy that a request names."""
+def build_strategy(
+    problem: Problem, reference: ReferencePoint, past: Sequence[PastStudy] = ()
+) -> Strategy:
+    """Return the strategy that a request names; a Bayesian one learns from earlier studies."""
     request = problem.request
     if request.strategy == "bayesian":
         from autopeft.study.strategies.bayesian import BayesianStrategy
@@ -32,6 +37,7 @@ def build_strategy(problem: Problem, reference: ReferencePoint) -> Strategy:
             seed=request.seed,
             n_initial=n_initial(request.trials),
             surrogate=request.surrogate,
+            past=past,
         )
     from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 

@@ -11,6 +11,7 @@ from autopeft.api.request import SearchRequest
 from autopeft.api.space_facts import describe_space, validated
 from autopeft.cli.output import console, head_text, print_notes, print_rows
 from autopeft.cost.options import StepOptions
+from autopeft.study.past import warm_start_notes
 
 
 def plan_command(settings: dict[str, Any], output: str) -> None:
@@ -19,7 +20,7 @@ def plan_command(settings: dict[str, Any], output: str) -> None:
     if output == "table":
         _print_facts(plan)
     print_rows(plan["examples"], output, title="What fits", data=plan)
-    print_notes(plan["notes"])
+    print_notes([*plan["notes"], *warm_start_notes(plan)])
 
 
 def methods_command(model: str | None, output: str) -> None:

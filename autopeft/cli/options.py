@@ -148,6 +148,14 @@ _OPTIONS: dict[str, Any] = {
             rich_help_panel=_HOW,
         ),
     ],
+    "warm_start": Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Learn from an earlier study: its folder, or mlflow:EXPERIMENT; give it again "
+            "for more of them.",
+            rich_help_panel=_HOW,
+        ),
+    ],
     "epochs": Annotated[
         float | None,
         typer.Option(help="Epochs of a full training. Default: the task's.", rich_help_panel=_HOW),
@@ -240,7 +248,7 @@ _OPTIONS: dict[str, Any] = {
 #: Options that say nothing where one configuration is trained.
 ABOUT_MANY = frozenset(
     {"budget", "space", "methods", "objectives", "trials", "time", "strategy", "fidelity"}
-    | {"repeats", "until_converged", "surrogate"}
+    | {"repeats", "until_converged", "surrogate", "warm_start"}
     | {"workers", "runner", "ray_address"}
 )
 #: Options of a search that say nothing where nothing is trained and no space is searched.
@@ -284,6 +292,8 @@ def with_search_options(
 def _converted(settings: dict[str, Any]) -> dict[str, Any]:
     if "text_columns" in settings:
         settings["text_columns"] = tuple(settings["text_columns"])
+    if "warm_start" in settings:
+        settings["warm_start"] = tuple(settings["warm_start"])
     if "methods" in settings:
         names = (name.strip() for name in settings["methods"].split(","))
         settings["methods"] = tuple(name for name in names if name)

@@ -13,6 +13,7 @@ from autopeft.cli.output import as_table, console, head_text, print_json, print_
 from autopeft.cli.progress import ProgressView
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
+from autopeft.study.past import warm_start_notes
 from autopeft.study.repeats import n_repeats
 from autopeft.study.study import StudyObserver
 from autopeft.trials.folder import StudyFolder, newest_study
@@ -125,6 +126,8 @@ class _Session:
         print_notes(problem.notes)
         for method, reason in problem.space.refused.items():
             out.print(f"left out {method}: {reason}", highlight=False)
+        for note in warm_start_notes(folder.manifest()):
+            out.print(note, highlight=False)
         out.print(f"study {_shown(folder)}", highlight=False)
 
 

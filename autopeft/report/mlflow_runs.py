@@ -1,5 +1,6 @@
 """The runs of a study in MLflow: one for the search, a nested one for each trial."""
 
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from autopeft.trials.trial import RungReport, TrialRecord
 EXPERIMENT = "autopeft"
 #: Tags: the trial's number (the search has -1), its study, and how many rungs were written.
 NUMBER_TAG, STUDY_TAG, REPORTS_TAG = "autopeft.trial", "autopeft.study", "autopeft.reports"
+#: Tags by which a later search learns: a trial's configuration as JSON, the model's layers.
+CONFIGURATION_TAG, LAYERS_TAG = "autopeft.configuration", "autopeft.n_layers"
 SEARCH = -1
 
 
@@ -124,6 +127,7 @@ class StudyRuns:
 
     def _describe(self) -> None:
         self._log_params(self.search_run, self._study.params)
+        self.client.set_tag(self.search_run, LAYERS_TAG, self._study.n_layers)
         inputs = self.client.get_run(self.search_run).inputs
         if inputs is None or not inputs.dataset_inputs:
             dataset = Dataset(**self._study.dataset)
@@ -175,6 +179,7 @@ class StudyRuns:
         again = "" if record.repeat_of is None else f" (repeats {record.repeat_of:03d})"
         name = f"{record.number:03d} {configuration.method}{again}"
         run_id = self._create(name, record.number, self.search_run)
+        self.client.set_tag(run_id, CONFIGURATION_TAG, json.dumps(configuration.to_dict()))
         self._log_params(run_id, _params(record, self._study.n_layers))
         self._log_metrics(run_id, _costs(record), step=0)
 

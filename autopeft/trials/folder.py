@@ -24,6 +24,7 @@ class StudyFolder:
         study.json        what was asked, versions, seed, data fingerprint; written once
         study.db          Optuna's storage: the one record of the trials
         space.yaml        the search space as it was read
+        warm_start.json   what was taken from earlier studies, if anything was
         trials/0007/      adapter of a complete trial, checkpoint of a running one
         derived.jsonl     adapters that were compressed, as they were measured
         report/           front.csv, front.json, pareto.html, pareto.png
@@ -51,6 +52,11 @@ class StudyFolder:
     def space_file(self) -> Path:
         """The search space as it was read."""
         return self.path / "space.yaml"
+
+    @property
+    def warm_start_file(self) -> Path:
+        """What was taken from earlier studies; those need not stay where they were."""
+        return self.path / "warm_start.json"
 
     @property
     def manifest_file(self) -> Path:

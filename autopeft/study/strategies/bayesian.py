@@ -13,17 +13,24 @@ from autopeft.space.configuration import Value
 from autopeft.space.hyperparameter import Assignment
 from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.pareto import ranks
+from autopeft.study.past import PastStudy
 from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.drawing import generator, tried_digests, untried_sobol
 from autopeft.study.strategies.gain import FINALISTS, Gain, Matrix, fitted, without_outliers
 from autopeft.study.strategies.known import KnownCosts, KnownValues
 from autopeft.study.strategies.local_search import POOL, Ranking, best_points
+from autopeft.study.strategies.source import Sources
 from autopeft.study.strategies.start import start_points
 from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_packages
+from autopeft.study.strategies.transfer import fitted_from
+from autopeft.study.strategies.warm_points import WARM, goes_on, warm_points
 from autopeft.study.strategy import Candidate, Surrogate
 from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
+
+#: Share of the start that the best points of earlier studies may take.
+WARM_SHARE = 0.5
 
 #: Points that are looked at closely where their known objectives take long.
 SLOW_FINALISTS = 12
@@ -47,6 +54,7 @@ class BayesianStrategy:
         n_initial: int,
         surrogate: Surrogate = "matern",
         pool: int = POOL,
+        past: Sequence[PastStudy] = (),
     ) -> None:
         """Take the parts of a search.
 
@@ -60,6 +68,7 @@ class BayesianStrategy:
                 at their defaults, then a Sobol sequence.
             surrogate: Kind of the model of quality.
             pool: Random points that the acquisition function is evaluated on.
+            past: Earlier studies, with the trials that can be used; none for a cold start.
 
         Raises:
             MissingPackageError: If the surrogate needs a package that is not installed.
@@ -73,6 +82,7 @@ class BayesianStrategy:
         self._pool = pool
         self._surrogate = surrogate
         self._domain = CandidateDomain(space)
+        self._sources = Sources(past, space)
         self._known = KnownCosts(self._domain, self._objectives, known_values)
         self._volume = math.prod(reference.position)
         #: The latest fit and what it was of, for workers that ask before anything new is measured.
@@ -84,12 +94,12 @@ class BayesianStrategy:
         measured = [r for r in records if r.quality is not None and not r.status.failed]
         qualities = {r.quality for r in measured}
         if number < self._n_initial or len(measured) < 3 or len(qualities) < 2:
-            return self._start(tried)
+            return self._start(tried, records)
         try:
             return self._promising(records, measured, tried, generator(self._seed, number))
         except NUMERICAL_ERRORS as error:
             logger.warning("trial %d gets a quasi-random point: %s", number, error)
-            return self._start(tried)
+            return self._start(tried, records)
 
     def _promising(
         self,
@@ -111,9 +121,11 @@ class BayesianStrategy:
                 return Candidate(assignment=point, notes=notes)
         return None
 
-    def _start(self, tried: set[str]) -> Candidate | None:
+    def _start(self, tried: set[str], records: Sequence[TrialRecord]) -> Candidate | None:
         """Return the next point of the start."""
         for origin, points in self._well_known.items():
+            if origin == WARM and not goes_on(records, self._objectives, self._sources):
+                continue
             for point in filter(self._space.trained, self._untried(points, tried)):
                 return Candidate(assignment=point, notes={"origin": origin})
         for point in filter(self._space.trained, untried_sobol(self._space, self._seed, tried)):
@@ -122,7 +134,11 @@ class BayesianStrategy:
 
     @cached_property
     def _well_known(self) -> dict[str, list[Assignment]]:
-        return start_points(self._space, self._seed)
+        cold = start_points(self._space, self._seed)
+        if not self._sources:
+            return cold
+        warm = warm_points(self._sources, self._space)[: int(WARM_SHARE * self._n_initial)]
+        return {"ladder": cold.pop("ladder"), WARM: warm, **cold}
 
     def _gain(
         self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord], seed: int
@@ -145,14 +161,16 @@ class BayesianStrategy:
 
     def _fit(self, measured: Sequence[TrialRecord]) -> Model:
         """Fit quality at all rungs: what trials gained from one to the next is seen too."""
-        rows, qualities = [], []
-        for record in measured:
-            row = self._domain.row(record.assignment)
-            for fidelity, quality in _seen(record):
-                rows.append(np.append(row, fidelity))
-                qualities.append([-self._scaled_quality(quality)])
-        kept = without_outliers(np.array(qualities))
-        return fitted(np.stack(rows), kept, self._surrogate, self._seed)
+        seen = [(record, *pair) for record in measured for pair in _seen(record)]
+        points = [record.assignment for record, _, _ in seen]
+        shares = [share for _, share, _ in seen]
+        rows = self._rows(points, shares)
+        qualities = np.array([[-self._scaled_quality(quality)] for _, _, quality in seen])
+        kept = without_outliers(qualities)
+        if not self._sources:
+            return fitted(rows, kept, self._surrogate, self._seed)
+        trials = [record.spec.configuration.digest for record, _, _ in seen]
+        return fitted_from(rows, len(self._sources), kept, trials, self._surrogate, self._seed)
 
     def _rank(
         self, gain: Gain, points: Sequence[Assignment], records: Sequence[TrialRecord]
@@ -185,9 +203,16 @@ class BayesianStrategy:
         costs = [[o.cost(r.cost) for o in known] for r in records]
         return self._rows([r.assignment for r in records]), self._costs(costs)
 
-    def _rows(self, points: Sequence[Mapping[str, Value]]) -> Matrix:
-        """Return points at full fidelity, shape (n, d + 1)."""
-        return np.stack([np.append(self._domain.row(point), 1.0) for point in points])
+    def _rows(
+        self, points: Sequence[Mapping[str, Value]], shares: Sequence[float] | None = None
+    ) -> Matrix:
+        """Return points with shares of a full training, at full ones unless they are given.
+
+        Behind them comes what each source expects: shape (n, d + 1 + sources).
+        """
+        shares = [1.0] * len(points) if shares is None else shares
+        features = np.stack([self._domain.row(point) for point in points])
+        return np.column_stack([features, shares, self._sources.expected(points, shares)])
 
     def _costs(self, known: Sequence[Sequence[float]]) -> Matrix:
         """Return known objectives on the scale of the reference, larger is better."""

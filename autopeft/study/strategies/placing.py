@@ -52,6 +52,7 @@ def place(
     space: CandidateSpace,
     multiple: float | None = None,
     limit: int | None = None,
+    layers: frozenset[int] | None = None,
 ) -> Placed | None:
     """Return the point of a space that is an entry of the portfolio, or `None` if there is none.
 
@@ -63,13 +64,14 @@ def place(
         space: The space within its limits.
         multiple: Multiple of the default learning rate; `None` takes the entry's.
         limit: Most adapter parameters; `None` takes the space's budget.
+        layers: The layers of the entry; `None` takes all, or as many of them as fit.
     """
     if not _holds_methods(entry, space):
         return None
     rate = entry.multiple if multiple is None else multiple
     most = space.budget.limit if limit is None else limit
-    for layers in _layer_sets(space.spec.n_layers):
-        builder = _Builder(entry, space, layers, rate, most)
+    for chosen in _layer_sets(space.spec.n_layers) if layers is None else [layers]:
+        builder = _Builder(entry, space, chosen, rate, most)
         if not (builder.is_entry() and builder.fits(0.0)):
             continue
         point = builder.point(_largest_share(builder))
@@ -182,11 +184,13 @@ def _held(part: KnownComponent) -> dict[str, Value]:
 
 
 def nearest(h: Hyperparameter, value: Value) -> Value:
-    """Return the value of a dimension that is nearest to another; no size is switched off."""
+    """Return the value of a dimension nearest to another; no size is switched off for it."""
     if isinstance(h, Choice) and not all(map(_is_number, (value, *h.choices))):
         return value if h.contains(value) else h.choices[0]
     if isinstance(h, Choice | Ordered):
         values = h.choices if isinstance(h, Choice) else h.values
+        if value in values:
+            return value
         above = [v for v in values if float(v) > 0] or list(values)
         return min(above, key=lambda v: abs(float(v) - float(value)))
     assert isinstance(h, FloatRange | IntRange)

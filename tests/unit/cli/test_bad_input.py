@@ -117,6 +117,22 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         lambda folder: ["--study", write(folder / "mine.txt", "").parent],
         "not empty and holds no study",
     ),
+    "a warm start from nowhere": (
+        given("--warm-start", "nowhere"),
+        "no study 'nowhere' for --warm-start: name a study's folder, or mlflow:EXPERIMENT",
+    ),
+    "a warm start from a foreign folder": (
+        lambda folder: ["--warm-start", write(folder / "mine.txt", "").parent],
+        "holds no study",
+    ),
+    "a warm start without MLflow": (
+        given("--warm-start", "mlflow:autopeft"),
+        r"no MLflow runs at .*name the tracking server with --mlflow-uri",
+    ),
+    "a warm start without a model": (
+        given("--warm-start", "nowhere", "--strategy", "tpe"),
+        "--warm-start is for the model of a Bayesian search",
+    ),
     "a Ray address where nobody is": (
         given("--ray-address", "127.0.0.1:9"),
         "No Ray cluster answers at '127.0.0.1:9'",
