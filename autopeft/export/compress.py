@@ -24,7 +24,7 @@ from autopeft.trials.precision import Arithmetic
 from autopeft.trials.trial import TrialRecord
 
 Compression = Literal["ternary", "int8"]
-#: The paper's factors of the magnitude (arXiv 2311.13171, section 2.2), chosen by measuring each.
+#: The paper's factors of the magnitude (arXiv 2311.13171), chosen by measuring each.
 ALPHAS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 #: Folder of the compressed file in an export.
 COMPRESSED = "compressed"

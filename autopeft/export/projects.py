@@ -155,6 +155,7 @@ def _axolotl(training: RecipeTraining, plan: LoraPlan | None) -> Settings:
         **{name: [{**split, "type": dict(columns)}] for name, split in splits.items()},
         "train_on_inputs": False,
         "sequence_len": training.max_length,
+        "excess_length_strategy": "truncate",  # it would drop the row
         "sample_packing": False,
     }
     if plan is not None:

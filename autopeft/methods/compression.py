@@ -42,7 +42,7 @@ def ternary(
 ) -> Ternary:
     """Keep the entries that moved most, as signs of one magnitude.
 
-    The magnitude is alpha times the standard deviation of all entries (ComPEFT, algorithm 1).
+    The magnitude is alpha times the standard deviation of all entries (ComPEFT).
 
     Args:
         tensors: What was trained, by name.
