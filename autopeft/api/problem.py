@@ -146,7 +146,7 @@ def resolve(request: SearchRequest) -> Problem:
     Raises:
         AutopeftError: If a part of the request cannot be used.
     """
-    task = _task(request)
+    task = task_of(request)
     limit = memory_limit(request)
     check_precision(request)
     find_space(request.space)  # or say that there is none, before anything is loaded
@@ -154,14 +154,7 @@ def resolve(request: SearchRequest) -> Problem:
     for method in request.methods or ():
         get_method(method)
     reference = resolve_model(_model_name(request, task))
-    data = load_data(
-        task,
-        request.data,
-        train_rows=request.train_rows,
-        eval_rows=request.eval_rows,
-        seed=request.seed,
-    )
-
+    data = data_of(request, task)
     config = load_config(reference, data.head, trust_remote_code=request.trust_remote_code)
     build_meta = partial(meta_model, config, data.head.kind)
     spec = inspect_model(build_meta())
@@ -232,7 +225,12 @@ def _space(
     return text, CandidateSpace(space, spec, budget, training, max_length, memory)
 
 
-def _task(request: SearchRequest) -> TaskSpec:
+def task_of(request: SearchRequest) -> TaskSpec:
+    """Return the task of a request.
+
+    Raises:
+        AutopeftError: If there is no such task, or no data to describe it.
+    """
     if request.describes_data:
         assert request.data is not None
         if not request.data.exists():
@@ -244,6 +242,21 @@ def _task(request: SearchRequest) -> TaskSpec:
             completion_column=request.completion_column,
         )
     return find_task(request.task)
+
+
+def data_of(request: SearchRequest, task: TaskSpec) -> TaskData:
+    """Return the rows of a task that a request takes.
+
+    Raises:
+        DataError: If there are none, or they cannot be used.
+    """
+    return load_data(
+        task,
+        request.data,
+        train_rows=request.train_rows,
+        eval_rows=request.eval_rows,
+        seed=request.seed,
+    )
 
 
 def _model_name(request: SearchRequest, task: TaskSpec) -> str:

@@ -1,23 +1,28 @@
 """`SearchResult`: a study's trials, its front, and the way to take one home."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft.errors import RequestError, StudyError, UnknownNameError
+from autopeft.export.base_card import license_of
 from autopeft.export.facts import ExportFacts, Writing
-from autopeft.export.folder import export_trial
+from autopeft.export.folder import check_export, check_trial, export_trial
 from autopeft.models.registry import ModelReference
 from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.stopping import rung_facts
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.uncertainty import Estimate
+from autopeft.tasks.data import HUB_ORIGIN
 from autopeft.tasks.metrics import METRICS
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.store import read_records, sqlite_url
 from autopeft.trials.trial import TrialRecord
 
 if TYPE_CHECKING:
+    from autopeft.export.compress import Compressed, Compression
     from autopeft.study.analysis.analysis import Analysis
 
 PICKS = ("best", "knee", "smallest")
@@ -103,22 +108,72 @@ class SearchResult:
             raise StudyError("No trial of the study is complete yet.")
         return record
 
-    def export(self, to: str | Path, pick: str = "best") -> Path:
+    def export(
+        self,
+        to: str | Path,
+        pick: str = "best",
+        formats: Sequence[str] = ("peft",),
+        *,
+        merge: bool = False,
+        compressed: "Compressed | None" = None,
+    ) -> Path:
         """Write a trial as a folder that needs only transformers and peft.
 
         Args:
             to: Folder to make.
             pick: As for `pick`.
+            formats: What is written beside the adapter: see `autopeft.api.export.FORMATS`.
+            merge: Whether the merged model is written too, into the folder's `merged/`.
+            compressed: What `compress` returned for the trial, to be written in its place.
 
         Raises:
-            StudyError: If the trial cannot be exported.
+            AutopeftError: If the trial cannot be exported, or not in these formats.
         """
+        from autopeft.api.export import further_parts  # loads models, which a look does not need
+
         target = Path(to).resolve()
         if target == self.folder.path or target in self.folder.path.parents:
             raise RequestError(f"'{to}' holds the study itself: name another folder.")
         record = self.pick(pick)
+        facts = self.export_facts(record)
         adapter = self.folder.adapter(record.number)
-        return export_trial(record, adapter, self.export_facts(record), target)
+        check_export(record, adapter, target)
+        if compressed is not None:
+            if merge or compressed.point.trial != record.number:
+                raise RequestError(
+                    "A compressed adapter is exported alone, for the trial that it was made of."
+                )
+            point = compressed.point
+            facts = replace(facts, measured=point.quality, derived=point.sentence())
+        parts = further_parts(self.manifest, record, adapter, facts, formats, merge=merge)
+        if compressed is not None:
+            parts.append(compressed.write)
+        return export_trial(record, adapter, facts, target, parts)
+
+    def compress(
+        self, pick: str = "best", compression: "Compression" = "ternary", keep: float = 0.1
+    ) -> "Compressed":
+        """Make a trial's adapter smaller without training, and measure it on the validation rows.
+
+        What is measured is added to the study's `derived.jsonl`.
+
+        Args:
+            pick: As for `pick`.
+            compression: `ternary` (ComPEFT, of lora and ia3) or `int8`.
+            keep: Share of the entries that a ternary adapter keeps.
+
+        Raises:
+            AutopeftError: If the adapter cannot be compressed, or not be measured here.
+        """
+        from autopeft.api.export import compressed_adapter
+        from autopeft.export.compress import record_point
+
+        record = self.pick(pick)
+        adapter = self.folder.adapter(record.number)
+        check_trial(record, adapter)
+        found = compressed_adapter(self.manifest, record, adapter, compression, keep)
+        record_point(self.folder.path, found.point)
+        return found
 
     def analyze(self) -> "Analysis":
         """Return what matters, which method wins at which budget, and what more would buy.
@@ -163,8 +218,12 @@ class SearchResult:
         reference = ModelReference(
             name=model["name"], location=model["location"], hub_id=model["hub_id"]
         )
+        picture = self.folder.report / "pareto.png"
         return ExportFacts(
             reference=reference,
+            license=license_of(reference),
+            dataset=_hub_dataset(task["origin"]),
+            picture=picture if picture.is_file() else None,
             task=task["name"],
             about=task["about"],
             metric=task["metric"],
@@ -217,6 +276,12 @@ def _writing(task: dict[str, Any]) -> Writing | None:
         return None
     columns = tuple(writing["text_columns"])
     return Writing(output=writing["output"], text_columns=columns, prompt=writing["prompt"])
+
+
+def _hub_dataset(origin: str) -> str | None:
+    """Return the Hub's name of a data set, if it is from there: `owner/name`, without a subset."""
+    name, mark, _ = origin.partition(HUB_ORIGIN)
+    return "/".join(name.split("/")[:2]) if mark else None
 
 
 def _number(record: TrialRecord | None) -> int | None:

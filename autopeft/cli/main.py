@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from autopeft import __version__
+from autopeft.cli.export import export
 from autopeft.cli.looking import LOOKING, StudyArgument
 from autopeft.cli.network import go_offline_without_hub
 from autopeft.cli.options import (
@@ -113,18 +114,7 @@ for command in LOOKING:
     app.command()(command)
 
 
-@app.command()
-def export(
-    study: StudyArgument = None,
-    pick: Annotated[
-        str, typer.Option(help="best, knee, smallest, or the number of a trial.")
-    ] = "best",
-    to: Annotated[Path | None, typer.Option(help="Folder to make.")] = None,
-) -> None:
-    """Write a trial as a folder of native PEFT files."""
-    from autopeft.cli.study import export_command
-
-    export_command(study, pick, to)
+app.command()(export)
 
 
 @app.command()

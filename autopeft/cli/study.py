@@ -1,12 +1,10 @@
-"""`autopeft pareto` and `autopeft export`."""
+"""`autopeft pareto`, and the study that a command is about."""
 
 from pathlib import Path
 
 from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES
 from autopeft.cli.output import console, print_rows
-from autopeft.errors import RequestError
-from autopeft.export.facts import example_texts
 from autopeft.trials.folder import newest_study
 
 
@@ -22,23 +20,6 @@ def pareto_command(study: Path | None, output: str, *, every: bool) -> None:
     print_rows(rows, output, title=title, data=data)
     if output == "table" and not rows:
         console(stderr=True).print("No trial is complete yet.", highlight=False)
-
-
-def export_command(study: Path | None, pick: str, to: Path | None) -> None:
-    """Write a trial as a folder of its own."""
-    if to is None:
-        raise RequestError("Name the folder to make with --to.")
-    result = open_study(study)
-    record = result.pick(pick)
-    folder = result.export(to, pick)
-    texts = " ".join(f'"{text}"' for text in example_texts(result.manifest["task"]["n_texts"]))
-    method = record.spec.configuration.method
-    console().print(
-        f"Trial {record.number} ({method}, {result.summary.metric} {record.quality:.4f}, "
-        f"{record.cost.adapter_params:,} adapter parameters) is in {folder}\n"
-        f"Try it:  python {to}/predict.py {texts}",
-        highlight=False,
-    )
 
 
 def open_study(study: Path | None) -> SearchResult:

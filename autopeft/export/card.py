@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from huggingface_hub import EvalResult, ModelCardData
+
 from autopeft.export.facts import ExportFacts, Writing, example_texts
 from autopeft.export.script import fill
 from autopeft.models.spec import Output
@@ -14,6 +16,16 @@ _PIPELINES: dict[Output, str] = {
     "next_tokens": "text-generation",
     "target_tokens": "text2text-generation",
 }
+#: The Hub's names of metrics, where they are other ones.
+_HUB_METRICS = {
+    "macro_f1": "f1",
+    "matthews": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "token_accuracy": "accuracy",
+}
+#: Name of the picture of the front in an exported folder.
+PICTURE = "front.png"
 
 
 def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
@@ -33,15 +45,15 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
     )
     return fill(
         "model_card.md",
+        metadata=_metadata(record, facts, library),
         base=facts.base,
-        library=library,
-        pipeline=_PIPELINES[facts.writing.output if facts.writing else "labels"],
         title=f"{facts.task}: {configuration.method} on {facts.base}",
         task=facts.task,
         about=facts.about,
         metric=facts.metric,
-        quality=f"{record.quality:.4f}",
-        noise=f" ({facts.noise})" if facts.noise else "",
+        quality=f"{_quality(record, facts):.4f}",
+        noise=f" ({facts.noise})" if facts.noise and not facts.derived else "",
+        derived=f"\n{facts.derived}\n" if facts.derived else "",
         adapter_params=f"{record.cost.adapter_params:,}",
         share=f"{100 * record.cost.adapter_params / record.cost.base_params:.3g} %",
         head_params=f"{record.cost.head_params:,}",
@@ -64,8 +76,55 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         trials=facts.trials,
         number=str(record.number),
         front=facts.front,
+        picture=f"\n![The front of the search]({PICTURE})\n" if facts.picture else "",
+        max_length=str(facts.max_length),
+        license=_about_license(facts),
         command=facts.command,
         versions=_versions(facts.versions),
+    )
+
+
+def _metadata(record: TrialRecord, facts: ExportFacts, library: str) -> str:
+    """Return the card's data for the Hub, as YAML."""
+    result = EvalResult(
+        task_type=_PIPELINES[facts.writing.output if facts.writing else "labels"],
+        dataset_type=facts.dataset or facts.task,
+        dataset_name=facts.task,
+        dataset_split="validation",
+        metric_type=_HUB_METRICS.get(facts.metric, facts.metric),
+        metric_value=round(_quality(record, facts), 6),
+        metric_name=facts.metric,
+    )
+    data = ModelCardData(
+        # The Hub knows models by its own names alone, not by folders of this machine.
+        base_model=facts.reference.hub_id,
+        library_name=library,
+        pipeline_tag=result.task_type,
+        license=facts.license,
+        datasets=[facts.dataset] if facts.dataset else None,
+        metrics=[result.metric_type],
+        tags=["autopeft", *record.spec.configuration.method.split("+")],
+        model_name=f"{facts.task} by {record.spec.configuration.method}",
+        eval_results=[result],
+    )
+    return data.to_yaml().rstrip()
+
+
+def _quality(record: TrialRecord, facts: ExportFacts) -> float:
+    """Return the quality of what is in the folder."""
+    quality = record.quality if facts.measured is None else facts.measured
+    assert quality is not None
+    return quality
+
+
+def _about_license(facts: ExportFacts) -> str:
+    if facts.license is None:
+        return (
+            "The license of the base model applies to it and to what is derived from it; its card "
+            "was not at hand."
+        )
+    return (
+        f"The base model's license, {facts.license}, applies to it and to what is derived from it."
     )
 
 

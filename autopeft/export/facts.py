@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from autopeft.models.registry import ModelReference
 from autopeft.models.spec import Output
@@ -47,6 +48,12 @@ class ExportFacts:
         front: The front as a table in Markdown.
         trials: How many trials ended how.
         noise: How sure the trial's quality is, in words; empty if nothing is known of it.
+        license: License of the base model, if its card names one.
+        dataset: Name of the data set on the Hugging Face Hub, if it is from there.
+        picture: File with a picture of the front, if there is one.
+        measured: Quality of the exported adapter where it is not the trial's, because it was
+            compressed.
+        derived: What became of it then, in words.
     """
 
     reference: ModelReference
@@ -67,6 +74,11 @@ class ExportFacts:
     front: str
     trials: str
     noise: str = ""
+    license: str | None = None
+    dataset: str | None = None
+    picture: Path | None = None
+    measured: float | None = None
+    derived: str = ""
 
     @property
     def base(self) -> str:

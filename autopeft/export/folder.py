@@ -3,19 +3,25 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 
 from autopeft.errors import StudyError
-from autopeft.export.card import model_card
+from autopeft.export.card import PICTURE, model_card
 from autopeft.export.facts import ExportFacts
 from autopeft.export.script import predict_script
 from autopeft.methods.adapter_files import DESCRIPTION
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
+#: Writes further files into an exported folder.
+Part = Callable[[Path], None]
 
-def export_trial(record: TrialRecord, adapter: Path, facts: ExportFacts, to: Path) -> Path:
+
+def export_trial(
+    record: TrialRecord, adapter: Path, facts: ExportFacts, to: Path, parts: Sequence[Part] = ()
+) -> Path:
     """Write a complete trial as a folder of its own.
 
     The folder holds the adapter in peft's format (`adapter_config.json`,
@@ -27,11 +33,12 @@ def export_trial(record: TrialRecord, adapter: Path, facts: ExportFacts, to: Pat
         adapter: Folder of its trained weights.
         facts: What the files say beside it.
         to: Folder to make; it must not hold anything.
+        parts: What else is written; where one fails, nothing is.
 
     Raises:
         StudyError: If the trial is not complete, its weights are gone, or `to` is not empty.
     """
-    _check(record, adapter, to)
+    check_export(record, adapter, to)
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=".export-") as scratch:
         folder = Path(scratch) / "export"
@@ -42,6 +49,10 @@ def export_trial(record: TrialRecord, adapter: Path, facts: ExportFacts, to: Pat
         text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
         (folder / "configuration.yaml").write_text(text, encoding="utf-8")
         (folder / "predict.py").write_text(predict_script(facts, library), encoding="utf-8")
+        if facts.picture is not None:
+            shutil.copy(facts.picture, folder / PICTURE)
+        for part in parts:
+            part(folder)
         (folder / "README.md").write_text(model_card(record, facts, library), encoding="utf-8")
         if to.exists():
             to.rmdir()
@@ -59,7 +70,22 @@ def check_target(to: Path) -> None:
         raise StudyError(f"'{to}' already exists and is not empty: name another folder.")
 
 
-def _check(record: TrialRecord, adapter: Path, to: Path) -> None:
+def check_export(record: TrialRecord, adapter: Path, to: Path) -> None:
+    """Check that a trial may be exported to a folder.
+
+    Raises:
+        StudyError: If the trial is not complete, its weights are gone, or `to` is not empty.
+    """
+    check_trial(record, adapter)
+    check_target(to)
+
+
+def check_trial(record: TrialRecord, adapter: Path) -> None:
+    """Check that there is something to export.
+
+    Raises:
+        StudyError: If the trial is not complete, or its weights are gone.
+    """
     if record.status.failed:
         reason = record.result.reason if record.result else ""
         raise StudyError(f"Trial {record.number} failed ({record.status.value}): {reason}")
@@ -70,7 +96,6 @@ def _check(record: TrialRecord, adapter: Path, to: Path) -> None:
         )
     if not adapter.is_dir():
         raise StudyError(f"The weights of trial {record.number} are missing: '{adapter}'.")
-    check_target(to)
 
 
 def _name_base(path: Path, base: str) -> None:

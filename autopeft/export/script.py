@@ -8,7 +8,8 @@ from autopeft.export.facts import ExportFacts, Writing, example_texts
 from autopeft.models.spec import Output
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_CLASSES: dict[Output, str] = {
+#: transformers' class for what a model does.
+CLASSES: dict[Output, str] = {
     "labels": "AutoModelForSequenceClassification",
     "next_tokens": "AutoModelForCausalLM",
     "target_tokens": "AutoModelForSeq2SeqLM",
@@ -23,9 +24,10 @@ def predict_script(facts: ExportFacts, library: str) -> str:
         library: What reads the weights: `peft`, `autopeft`, or `transformers` alone.
     """
     writing = facts.writing
-    model_class = _CLASSES[writing.output if writing else "labels"]
+    model_class = CLASSES[writing.output if writing else "labels"]
     shared = {
         "imports": _imports(model_class, library),
+        "tokenizer": _tokenizer(facts),
         "load": "\n".join(_load(facts, model_class, library)),
         "needs": "torch, transformers" + (f" and {library}" if library != "transformers" else ""),
         "base": repr(facts.base),
@@ -52,6 +54,16 @@ def _imports(model_class: str, library: str) -> str:
     return f"{lines.get(library, '')}from transformers import {names}"
 
 
+def _tokenizer(facts: ExportFacts) -> str:
+    """Return the lines that load the tokenizer; of a GGUF file they split its path."""
+    if not facts.reference.location.endswith(".gguf"):
+        return "    tokenizer = AutoTokenizer.from_pretrained(base)"
+    return (
+        "    folder, file = str(Path(base).parent), Path(base).name\n"
+        "    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)"
+    )
+
+
 def _load(facts: ExportFacts, model_class: str, library: str) -> list[str]:
     """Return the lines that load the model, in the type that its quality was measured in."""
     if library == "transformers":
@@ -60,13 +72,15 @@ def _load(facts: ExportFacts, model_class: str, library: str) -> list[str]:
         "peft": "    model = PeftModel.from_pretrained(model, str(HERE))",
         "autopeft": "    model = load_adapter(model, HERE)",
     }[library]
+    gguf = facts.reference.location.endswith(".gguf")
+    base = "folder, gguf_file=file" if gguf else "base"
     if facts.writing is not None:
-        load = f"    model = {model_class}.from_pretrained(base, dtype=torch.float32)"
+        load = f"    model = {model_class}.from_pretrained({base}, dtype=torch.float32)"
         return [load, attach]
     settings = f"num_labels={len(facts.labels) or 1}, dtype=torch.float32"
     return [
         "    model = AutoModelForSequenceClassification.from_pretrained(",
-        f"        base, {settings}",
+        f"        {base}, {settings}",
         "    )",
         "    model.config.pad_token_id = tokenizer.pad_token_id",
         attach,

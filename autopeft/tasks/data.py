@@ -17,6 +17,8 @@ from autopeft.tasks.rows import Row, find_split, read_rows
 from autopeft.tasks.task import TaskSpec
 
 HELD_OUT_SHARE = 0.2
+#: How the origin of data from the Hub ends.
+HUB_ORIGIN = " on the Hugging Face Hub"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,7 @@ def _from_hub(task: TaskSpec) -> tuple[list[Row], list[Row] | None, str]:
             "to a network, or give the data with --data FOLDER (train.jsonl, validation.jsonl)."
         ) from error
     validation = list(loaded[hub.validation]) if hub.validation else None
-    return list(loaded[hub.train]), validation, f"{name} on the Hugging Face Hub"
+    return list(loaded[hub.train]), validation, f"{name}{HUB_ORIGIN}"
 
 
 def _with_labels(task: TaskSpec, rows: list[Row], origin: str) -> TaskSpec:

@@ -10,7 +10,8 @@ import torch
 
 from autopeft.errors import AutopeftError
 from autopeft.trials.engine import Engine
-from autopeft.trials.training import DivergedError, TrialRun
+from autopeft.trials.measuring import DivergedError
+from autopeft.trials.training import TrialRun
 from autopeft.trials.trial import RungReport, TrialResult, TrialSpec, TrialStatus
 
 logger = logging.getLogger(__name__)

@@ -26,6 +26,7 @@ class StudyFolder:
         space.yaml        the search space as it was read
         warm_start.json   what was taken from earlier studies, if anything was
         trials/0007/      adapter of a complete trial, checkpoint of a running one
+        derived.jsonl     adapters that were compressed, as they were measured
         report/           report.html, front.csv, front.json, pareto.html, pareto.png
 
     Attributes:

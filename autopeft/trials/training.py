@@ -20,17 +20,13 @@ from autopeft.methods.compose import attach
 from autopeft.methods.depth import frozen_depth
 from autopeft.methods.method import AttachContext
 from autopeft.trials.averaging import AveragedWeights
-from autopeft.trials.batches import Epochs, sorted_batches
+from autopeft.trials.batches import Epochs
 from autopeft.trials.engine import Engine
-from autopeft.trials.outcomes import outcomes_of
+from autopeft.trials.measuring import DivergedError, measured
 from autopeft.trials.precision import Arithmetic
 from autopeft.trials.trial import RungReport, TrialSpec
 
 SAMPLE_BATCHES = 4
-
-
-class DivergedError(Exception):
-    """The loss or a metric is no number any more."""
 
 
 class TrialRun:
@@ -112,18 +108,7 @@ class TrialRun:
 
     def evaluate(self) -> tuple[dict[str, float], float]:
         """Return the task's metrics and the mean loss on the validation rows."""
-        split = self._engine.workload.validation
-        model = self._attachment.model.eval()
-        outcomes = outcomes_of(split, self._engine.workload.task)
-        with torch.inference_mode(), self._arithmetic.autocast_to_evaluate():
-            for rows in sorted_batches(split, len(split), self._engine.eval_tokens):
-                inputs = split.inputs(rows, self._engine.device)
-                with self._prefix.skipped(split, rows):
-                    logits = model(**inputs).logits.float()
-                if not bool(torch.isfinite(logits).all()):
-                    raise DivergedError("the model's outputs are not finite")
-                outcomes.add(rows, logits)
-        return outcomes.scores()
+        return measured(self._attachment.model, self._engine, self._arithmetic, self._prefix)
 
     def save_adapter(self, folder: Path) -> None:
         """Write adapter and head in the library's own format."""

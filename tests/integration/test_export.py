@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import autopeft
 from autopeft.api.result import SearchResult
+from autopeft.export.projects import PROJECTS
 from autopeft.methods.inserted import InsertedMethod
 from autopeft.methods.registry import get_method, method_names
 from tests.tiny import save_tiny
@@ -189,7 +190,10 @@ def test_a_model_that_writes_gives_its_quality_again(
         fidelity="none",
         precision="float32",
     )
-    file = result.export(tmp_path / "out") / "predict.py"
+    recipes = tuple(PROJECTS) if (family, format_) == ("llama", "peft") else ()
+    folder = result.export(tmp_path / "out", formats=recipes)
+    check_rows(folder, recipes)
+    file = folder / "predict.py"
     if format_ == "peft":
         monkeypatch.setitem(sys.modules, "autopeft", None)  # an import of it fails
     script = runpy.run_path(str(file))
@@ -204,6 +208,25 @@ def test_a_model_that_writes_gives_its_quality_again(
     runpy.run_path(str(file), run_name="__main__")
     written = capsys.readouterr().out
     assert written == f"{written_slowly(model, tokenizer, question, 3)}\n"
+
+
+def check_rows(folder: Path, recipes: tuple[str, ...]) -> None:
+    """Check that recipes find the rows of the study where they look for them."""
+    for project in recipes:
+        assert (folder / PROJECTS[project].file).is_file()
+    if not recipes:
+        assert not (folder / "data").exists()
+        return
+    rows = [json.loads(line) for line in (folder / "data/train.jsonl").read_text().splitlines()]
+    question, answer = ROWS[0]["question"], ROWS[0]["answer"]
+    assert rows[0] == {"prompt": f"{question}\n", "completion": answer}
+    assert len(rows) == 32
+    own = folder / "llama_factory_data"
+    listed = json.loads((own / "dataset_info.json").read_text())
+    assert set(listed) == {"train", "validation"}
+    first = json.loads((own / listed["train"]["file_name"]).read_text().splitlines()[0])
+    # The tokenizer ends texts by itself, and begins none with the token for that.
+    assert first == {"prompt": f"{question}\n", "completion": f"{answer}[SEP]"}
 
 
 def logits(model: Any, tokenizer: Any, question: str, answer: list[int]) -> torch.Tensor:

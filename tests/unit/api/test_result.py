@@ -74,3 +74,11 @@ def test_a_folder_tells_how_it_was_made(tiny_study: SearchResult) -> None:
     assert manifest["request"]["seed"] == 3
     assert re.fullmatch(r"[0-9a-f]{16}", manifest["task"]["fingerprint"])
     assert manifest["versions"].keys() >= {"python", "torch", "peft", "transformers", "autopeft"}
+
+
+def test_formats_that_cannot_be_written_leave_nothing(
+    tiny_study: SearchResult, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match="TRL trains decoders that write text"):
+        tiny_study.export(tmp_path / "out", formats=("trl",))
+    assert not (tmp_path / "out").exists()

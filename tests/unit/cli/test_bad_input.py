@@ -176,6 +176,12 @@ OTHERS: dict[str, tuple[list[object], str]] = {
     "pareto of a foreign folder": (["pareto", "."], "holds no study"),
     "export without a place": (["export", "."], "--to"),
     "export of a foreign folder": (["export", ".", "--to", "x"], "holds no study"),
+    "export in no format": (["export", ".", "--to", "x", "--format", "trll"], "did you mean trl"),
+    "export to nowhere": (
+        ["export", ".", "--to", "x", "--push-to-hub", "me/mine"],
+        "cannot be reached from here",
+    ),
+    "export in private": (["export", ".", "--to", "x", "--private"], "goes with --push-to-hub"),
     "methods of an unknown model": (["methods", "--model", "minillm"], "did you mean minilm"),
     "estimate without a file": (["estimate", "--config", "no.yaml"], "no configuration file"),
     "sync without studies": (["sync"], "no study"),

@@ -221,3 +221,9 @@ def test_export_and_its_messages(
     again = run(capsys, "export", folder, "--to", "mine")
     assert again.code == 2
     assert "already exists" in again.err
+    named = run(capsys, "export", f"{folder}:smallest", "--to", "named")
+    assert named.out == outcome.out.replace("mine", "named")
+    for name in ("configuration.yaml", "README.md"):
+        assert (tmp_path / "named" / name).read_text() == (tmp_path / "mine" / name).read_text()
+    twice = run(capsys, "export", f"{folder}:smallest", "--pick", "best", "--to", "twice")
+    assert (twice.code, "names the trial smallest" in twice.err) == (2, True)

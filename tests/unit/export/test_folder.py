@@ -122,6 +122,50 @@ def test_the_script_of_a_writer_makes_the_prompt_that_was_trained(
     assert script["prompt_of"](texts) == task.prompt_of(row)
 
 
+def test_the_card_says_what_was_measured_and_what_it_stands_on(
+    tmp_path: Path, adapter: Path
+) -> None:
+    picture = tmp_path / "pareto.png"
+    picture.write_bytes(b"a picture")
+    facts = replace(FACTS, license="mit", dataset="org/data", picture=picture)
+    trial = record(0, [0.5, 0.6], 100)
+    to = export_trial(trial, adapter, facts, tmp_path / "out")
+    card = ModelCard.load(to / "README.md")
+    assert (card.data.license, card.data.datasets, card.data.metrics) == (
+        "mit",
+        ["org/data"],
+        ["accuracy"],
+    )
+    [result] = card.data.eval_results
+    assert (result.metric_value, result.metric_type) == (trial.quality, "accuracy")
+    assert (result.dataset_type, result.task_type) == ("org/data", "text-classification")
+    assert card.data.tags == ["autopeft", "lora"]
+    assert (to / "front.png").read_bytes() == b"a picture"
+    for text in ("front.png", "license, mit,", "## Limitations", FACTS.command):
+        assert text in card.text
+
+
+def test_the_hub_is_told_no_folder_of_this_machine(tmp_path: Path, adapter: Path) -> None:
+    reference = ModelReference(name="m", location="/somewhere/m", hub_id=None)
+    facts = replace(FACTS, reference=reference)
+    to = export_trial(record(0, [0.5, 0.6], 100), adapter, facts, tmp_path / "out")
+    card = ModelCard.load(to / "README.md")
+    assert card.data.base_model is None
+    assert card.data.license is None
+    assert "its card was not at hand" in card.text
+    assert not (to / "front.png").exists()
+
+
+def test_the_script_reads_a_gguf_file_as_transformers_does(tmp_path: Path, adapter: Path) -> None:
+    reference = ModelReference(name="m.gguf", location="/somewhere/m.gguf", hub_id=None)
+    facts = replace(FACTS, reference=reference, writing=WRITINGS["text-generation"])
+    to = export_trial(record(0, [0.5, 0.6], 100), adapter, facts, tmp_path / "out")
+    text = (to / "predict.py").read_text()
+    ast.parse(text)
+    assert text.count("from_pretrained(folder, gguf_file=file") == 2
+    assert "from_pretrained(base" not in text
+
+
 @pytest.mark.parametrize("pipeline", ["text-classification", *WRITINGS])
 def test_the_hub_reads_the_card(pipeline: str, tmp_path: Path, adapter: Path) -> None:
     facts = replace(FACTS, writing=WRITINGS.get(pipeline))

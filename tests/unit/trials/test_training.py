@@ -16,7 +16,8 @@ from autopeft.methods.registry import method_names
 from autopeft.tasks.task import TaskSpec
 from autopeft.trials.batches import epoch_batches
 from autopeft.trials.engine import Engine
-from autopeft.trials.training import DivergedError, TrialRun
+from autopeft.trials.measuring import DivergedError
+from autopeft.trials.training import TrialRun
 from autopeft.trials.trial import RungReport, TrialSpec
 from tests.tiny import save_tiny
 from tests.workload import WRITING, tiny_engine, trial

@@ -1,0 +1,219 @@
+"""Derived points: a trial's adapter made smaller without training, and measured again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+from autopeft.errors import RequestError
+from autopeft.methods.compression import (
+    packed_int8,
+    packed_ternary,
+    read_compressed,
+    ternary,
+    write_compressed,
+)
+from autopeft.trials.engine import Engine
+from autopeft.trials.measuring import measured
+from autopeft.trials.precision import Arithmetic
+from autopeft.trials.trial import TrialRecord
+
+Compression = Literal["ternary", "int8"]
+#: The paper's factors of the magnitude (arXiv 2311.13171), chosen by measuring each.
+ALPHAS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+#: Folder of the compressed file in an export.
+COMPRESSED = "compressed"
+_WEIGHTS = "adapter_model.safetensors"
+#: Methods that the paper compresses: names of their tensors, and where they do nothing.
+_TERNARY = {"lora": (".lora_A.", ".lora_B.", ".lora_embedding_"), "ia3": (".ia3_l",)}
+_STARTS = {"lora": 0.0, "ia3": 1.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedPoint:
+    """What came out of compressing a trial's adapter.
+
+    Attributes:
+        trial: Number of the trial.
+        compression: How it was compressed.
+        keep: Share of the entries that are left; `None` where all are.
+        alpha: Factor of their magnitude by their standard deviation; `None` likewise.
+        metric: Name of the quality.
+        quality: Measured with the compressed adapter.
+        quality_before: Measured with the adapter as it was trained, in the same way.
+        eval_loss: Mean loss on the validation rows with the compressed adapter.
+        adapter_params: Entries of the adapter that are not zero, the head left out.
+        bytes: Size of the compressed file, the head in it.
+        bytes_before: Size of the file as it was trained.
+    """
+
+    trial: int
+    compression: Compression
+    keep: float | None
+    alpha: float | None
+    metric: str
+    quality: float
+    quality_before: float
+    eval_loss: float
+    adapter_params: int
+    bytes: int
+    bytes_before: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """Return what happened, for people."""
+        how = "8-bit integers" if self.keep is None else f"ternary, {100 * self.keep:g} % kept"
+        return (
+            f"Compressed ({how}) its {self.metric} is {self.quality:.4f}, and was "
+            f"{self.quality_before:.4f}; the file has {self.bytes:,} bytes, and had "
+            f"{self.bytes_before:,}."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compressed:
+    """A compressed adapter, ready to be written.
+
+    Attributes:
+        point: What was measured.
+        tensors: The adapter as it is loaded from the compressed file, by peft's names.
+        packed: The content of the compressed file.
+        metadata: Likewise.
+    """
+
+    point: DerivedPoint
+    tensors: Mapping[str, torch.Tensor]
+    packed: Mapping[str, torch.Tensor]
+    metadata: Mapping[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Put the adapter into an export: native files for peft, and the small file beside them."""
+        save_file(dict(self.tensors), folder / _WEIGHTS, {"format": "pt"})
+        config = folder / "adapter_config.json"
+        write_compressed(folder / COMPRESSED, self.packed, self.metadata, config)
+
+
+def check_compressible(record: TrialRecord, adapter: Path, compression: Compression) -> None:
+    """Check that a trial's adapter can be compressed in this way.
+
+    Raises:
+        RequestError: If it cannot.
+    """
+    method = record.spec.configuration.method
+    if not (adapter / "adapter_config.json").is_file():
+        raise RequestError(
+            f"The adapter of trial {record.number} ({method}) is not in peft's files, which "
+            "--compress reads: leave it out."
+        )
+    if compression == "ternary" and method not in _TERNARY:
+        raise RequestError(
+            f"ternary compression is for {' and '.join(_TERNARY)}, and trial {record.number} is "
+            f"{method}: use --compress int8."
+        )
+
+
+def compress(
+    record: TrialRecord,
+    adapter: Path,
+    engine: Engine,
+    compression: Compression,
+    *,
+    keep: float,
+    scratch: Path,
+) -> Compressed:
+    """Compress a trial's adapter and measure what that costs.
+
+    Args:
+        record: The trial; `check_compressible` has seen it.
+        adapter: Folder of its trained weights.
+        engine: Base model and data of the study.
+        compression: How.
+        keep: Share of the entries that a ternary adapter keeps.
+        scratch: Folder for files that are measured and not kept.
+    """
+    trained = load_file(adapter / _WEIGHTS)
+    model = PeftModel.from_pretrained(engine.base, str(adapter))
+    score = _Scorer(engine, model, record.quality_metric)
+    before, _ = score(trained)
+    best: tuple[float, float] | None = None
+    chosen: Compressed | None = None
+    candidates = _ternaries(record, trained, keep) if compression == "ternary" else _int8(trained)
+    for number, (alpha, packed, metadata) in enumerate(candidates):
+        place = scratch / str(number)
+        size = write_compressed(place, packed, metadata, adapter / "adapter_config.json")
+        tensors = read_compressed(place)
+        quality, loss = score(tensors)
+        if best is not None and (quality, -loss) <= best:
+            continue
+        best = (quality, -loss)
+        point = DerivedPoint(
+            trial=record.number,
+            compression=compression,
+            keep=None if alpha is None else keep,
+            alpha=alpha,
+            metric=record.quality_metric,
+            quality=quality,
+            quality_before=before,
+            eval_loss=loss,
+            adapter_params=_n_left(tensors, model),
+            bytes=size,
+            bytes_before=(adapter / _WEIGHTS).stat().st_size,
+        )
+        chosen = Compressed(point=point, tensors=tensors, packed=packed, metadata=metadata)
+    assert chosen is not None
+    return chosen
+
+
+def record_point(study: Path, point: DerivedPoint) -> None:
+    """Add a derived point to the study's `derived.jsonl`."""
+    with (study / "derived.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(point.to_dict()) + "\n")
+
+
+class _Scorer:
+    """Measures tensors in the place of an adapter's."""
+
+    def __init__(self, engine: Engine, model: PeftModel, metric: str) -> None:
+        self._engine, self._model, self._metric = engine, model, metric
+        self._arithmetic = Arithmetic(engine.dtype, engine.device)
+
+    def __call__(self, tensors: Mapping[str, torch.Tensor]) -> tuple[float, float]:
+        """Return quality and mean loss."""
+        set_peft_model_state_dict(self._model, dict(tensors))
+        metrics, loss = measured(
+            self._model, self._engine, self._arithmetic, self._engine.prefix(0)
+        )
+        return metrics[self._metric], loss
+
+
+_Candidate = tuple[float | None, dict[str, torch.Tensor], dict[str, str]]
+
+
+def _ternaries(
+    record: TrialRecord, trained: Mapping[str, torch.Tensor], keep: float
+) -> Iterator[_Candidate]:
+    method = record.spec.configuration.method
+    chosen = {n: t for n, t in trained.items() if any(part in n for part in _TERNARY[method])}
+    others = {n: t for n, t in trained.items() if n not in chosen}
+    for alpha in ALPHAS:
+        found = ternary(chosen, keep=keep, alpha=alpha, start=_STARTS[method])
+        packed, metadata = packed_ternary(found)
+        yield alpha, {**packed, **others}, metadata
+
+
+def _int8(trained: Mapping[str, torch.Tensor]) -> Iterator[_Candidate]:
+    yield None, packed_int8(trained), {}
+
+
+def _n_left(tensors: Mapping[str, torch.Tensor], model: PeftModel) -> int:
+    head = set(model.active_peft_config.modules_to_save or ())
+    adapter = (t for n, t in tensors.items() if head.isdisjoint(n.split(".")))
+    return sum(int(torch.count_nonzero(t)) for t in adapter)
