@@ -5,7 +5,8 @@
 The real study runs over a table of trainings: points come in a random order, and what a trial
 reports is looked up. Each fidelity does searches of several sizes. Shown are the training that they
 took, in full trainings, their hypervolume as a share of that of the whole table, and how many
-trainings to the end reach the same (`none`), as a ratio.
+trainings to the end reach the same (`none`), as a ratio. `--plain` takes what rungs would have
+shown without averaged weights; both take the trainings alone that were measured either way.
 """
 
 import argparse
@@ -13,12 +14,13 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rung_signals import without_averaging
 from table import OBJECTIVES, Table, Training, read_table
 
 from autopeft.cost.cost import Cost
@@ -98,11 +100,14 @@ class Memory:
 
 @cache
 def table_of(path: Path, task: str) -> Table:
-    """Return a table, read once a process."""
-    return read_table(path, task)
+    """Return a table, read once a process, of what was measured with averaging and without."""
+    table = read_table(path, task)
+    return Table(task, tuple(t for t in table.trainings if t.plain))
 
 
-def run(path: Path, task: str, fidelity: str, size: int, seed: int) -> dict[str, Any]:
+def run(
+    path: Path, task: str, fidelity: str, size: int, seed: int, *, plain: bool
+) -> dict[str, Any]:
     """Do one search; return what it took and found."""
     table = table_of(path, task)
     trainings = table.first_seed
@@ -128,7 +133,8 @@ def run(path: Path, task: str, fidelity: str, size: int, seed: int) -> dict[str,
         )
 
     points = PointCosts(configuration=table.space.configuration, cost=cost)
-    runner = SimulatedRunner({(t.digest, 0): t.reports for t in trainings})
+    shown = {(t.digest, 0): without_averaging(t) if plain else t.reports for t in trainings}
+    runner = SimulatedRunner(shown)
     memory = Memory()
     runner.run(Study(plan, points, Shuffled(trainings, seed), memory, runner.clock))
     comparison = Comparison(objectives=OBJECTIVES, reference=table.reference)
@@ -198,6 +204,7 @@ def main() -> None:
     parser.add_argument("--fidelities", nargs="+", choices=FIDELITIES, default=FIDELITIES[:-1])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--plain", action="store_true", help="without averaged weights")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--to", type=Path, help="default: fidelity-TASK.json beside this file")
     options = parser.parse_args()
@@ -211,7 +218,8 @@ def main() -> None:
         for seed in range(options.seeds)
     ]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        results = list(pool.map(run, *zip(*jobs, strict=True)))
+        replay = partial(run, plain=options.plain)
+        results = list(pool.map(replay, *zip(*jobs, strict=True)))
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
     print(summary(results, full_curve(table, options.seeds)))

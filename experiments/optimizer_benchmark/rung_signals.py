@@ -20,9 +20,11 @@ from autopeft.trials.trial import RungReport
 HERE = Path(__file__).parent
 
 
-def plain(training: Training, rung: int) -> RungReport:
-    """Return what a rung would have reported without averaging."""
-    return replace(training.reports[rung], **training.plain[rung])
+def without_averaging(training: Training) -> tuple[RungReport, ...]:
+    """Return what a training would have reported without averaged weights."""
+    *rungs, end = training.reports
+    plain = [replace(r, **shown) for r, shown in zip(rungs, training.plain, strict=True)]
+    return (*plain, end)
 
 
 def line(name: str, reports: Sequence[RungReport], ends: np.ndarray) -> str:
@@ -50,7 +52,8 @@ def main() -> None:
     print("| --- |" + " --- |" * len(SIGNALS))
     for rung, report in enumerate(both[0].reports[:-1]):
         at = f"{report.fidelity:.2f} ({report.step} steps)"
-        print(line(f"{at}, weights as they are", [plain(t, rung) for t in both], ends))
+        plain = [without_averaging(t)[rung] for t in both]
+        print(line(f"{at}, weights as they are", plain, ends))
         print(line(f"{at}, as reported", [t.reports[rung] for t in both], ends))
 
 
