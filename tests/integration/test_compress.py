@@ -51,7 +51,6 @@ def test_the_quality_is_that_of_both_files(
     compression: str,
     keep: float,
     study: SearchResult,
-    tiny_model: Path,
     tiny_data: Path,
     tmp_path: Path,
 ) -> None:
@@ -66,13 +65,14 @@ def test_the_quality_is_that_of_both_files(
     assert json.loads(line) == point.to_dict()
 
     folder = study.export(tmp_path / "out", pick, compressed=found)
+    model = Path(study.manifest["model"]["location"])
     results = []
     for place, load in (
         (folder, PeftModel.from_pretrained),
         (folder / "compressed", autopeft.load_adapter),
     ):
-        base = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2)
-        results.append(logits_and_quality(load(base, str(place)), tiny_model, tiny_data))
+        base = AutoModelForSequenceClassification.from_pretrained(model, num_labels=2)
+        results.append(logits_and_quality(load(base, str(place)), model, tiny_data))
     assert torch.equal(results[0][0], results[1][0])
     assert results[0][1] == pytest.approx(point.quality, abs=1e-9)
     card = ModelCard.load(folder / "README.md")
