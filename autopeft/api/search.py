@@ -87,13 +87,14 @@ def resume_search(
     """
     study_folder = StudyFolder(folder)
     recorded = study_folder.manifest()
-    for name, value in changes.items():
-        if name not in RESUMABLE and recorded["request"].get(name) != value:
+    asked = {**recorded["request"], **changes}
+    meant = SearchRequest.build(**asked).model_dump(mode="json")  # as it was recorded
+    for name in changes:
+        if name not in RESUMABLE and recorded["request"].get(name) != meant[name]:
             raise RequestError(
                 f"--{name.replace('_', '-')} of a study cannot change: start a new one, or leave "
                 "it out."
             )
-    asked = {**recorded["request"], **changes}
     if changes.get("until_converged") and "trials" not in changes:
         del asked["trials"]  # it ends when it has converged, not when it would have ended before
     request = SearchRequest.build(**asked)

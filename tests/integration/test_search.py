@@ -96,6 +96,9 @@ def test_own_data_without_a_task(tiny_model: Path, tmp_path: Path) -> None:
         epochs=1.0,
         fidelity="none",
     )
+    # To say again what was asked is no change of it.
+    again = {"data": tmp_path / "reviews.csv", "text_columns": ("review",), "trials": 2}
+    assert len(resume_search(tmp_path / "s", again).trials) == 2
     manifest = result.manifest
     assert manifest["task"]["labels"] == ["1", "5"]
     assert (manifest["task"]["train_rows"], manifest["task"]["eval_rows"]) == (48, 12)
