@@ -1,5 +1,6 @@
 """`run_search`: from a checked request to a study on disk, on the one straight way."""
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from autopeft.api.result import SearchResult, storage_url
 from autopeft.api.tracking import close_tracker, log_winner, study_tracker, tracking_place
 from autopeft.api.warm_start import keep_past, kept_past, read_past
 from autopeft.api.wiring import build_runner, build_strategy
-from autopeft.errors import RequestError, StudyError
+from autopeft.errors import AutopeftError, RequestError, StudyError
 from autopeft.models.weights import check_weights, check_writing_head
 from autopeft.report.files import write_report
 from autopeft.report.tracking import MlflowTracker
@@ -28,6 +29,8 @@ from autopeft.trials.folder import StudyFolder
 from autopeft.trials.ports import Runner, SystemClock
 from autopeft.trials.store import TrialStore
 from autopeft.trials.trial import TrialRecord, TrialStatus
+
+logger = logging.getLogger(__name__)
 
 STUDIES = Path("studies")
 
@@ -201,9 +204,17 @@ def _run(search: _Search, folder: StudyFolder) -> SearchResult:
         files = write_report(result.summary, result.to_dict(), folder.report)
         files.append(write_report_page(result))
         if status == "FINISHED":
-            log_winner(search.tracker, result)
+            _log_winner(search.tracker, result)
         close_tracker(search.tracker, result, status, files)
     return result
+
+
+def _log_winner(tracker: MlflowTracker, result: SearchResult) -> None:
+    """Log the best trial as a model; whatever keeps it from being one does not cost the search."""
+    try:
+        log_winner(tracker, result)
+    except AutopeftError as error:
+        logger.warning("The best trial is not logged as a model: %s", error)
 
 
 def _new_folder(problem: Problem) -> Path:

@@ -75,6 +75,9 @@ def log_winner(tracker: MlflowTracker, result: SearchResult, registered: str | N
         tracker: The study's tracker.
         result: The study; without a complete trial nothing is logged.
         registered: Name to register the model under.
+
+    Raises:
+        StudyError: If the trial cannot be exported.
     """
     from mlflow.tracking import MlflowClient
 

@@ -135,8 +135,8 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
     config: Annotated[
         Path | None,
         typer.Option(
-            help="Configuration in YAML or JSON, preset:mam and the like, or peft's "
-            "adapter_config.json."
+            help="Configuration in YAML or JSON, preset:mam and the like, a trial of a study "
+            "(studies/mine:17), or peft's adapter_config.json."
         ),
     ] = None,
     space: Annotated[

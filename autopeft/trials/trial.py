@@ -69,8 +69,10 @@ class RungReport:
         rung: Index of the rung, from 0.
         step: Optimiser steps done.
         fidelity: Share of a full training done, in 0-1.
-        metrics: The task's metrics on the validation rows.
-        eval_loss: Mean loss on the validation rows: cross-entropy, or squared error.
+        metrics: The task's metrics on the validation rows; before the end of the training those
+            of weights averaged over the latest steps (`trials/averaging.py`).
+        eval_loss: Mean loss of the same weights on the validation rows: cross-entropy, or squared
+            error.
         train_loss: Mean loss of the steps since the rung before.
         seconds: Training and evaluation time of the trial so far.
         last: Whether this is the full training.

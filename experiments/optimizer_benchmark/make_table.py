@@ -28,7 +28,8 @@ from autopeft.api.problem import Problem, resolve
 from autopeft.api.request import SearchRequest
 from autopeft.study.strategies.drawing import untried_sobol
 from autopeft.trials.engine import Engine, Workload
-from autopeft.trials.training import DivergedError, TrialRun
+from autopeft.trials.measuring import DivergedError
+from autopeft.trials.training import TrialRun
 from autopeft.trials.trial import TrialSpec, TrialStatus
 
 RUNGS = (1 / 9, 1 / 3, 1.0)

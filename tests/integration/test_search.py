@@ -1,16 +1,19 @@
 """Whole searches on a tiny model: what the parts promise holds when they work together."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 import autopeft
 from autopeft.api.result import SearchResult
 from autopeft.api.search import resume_search
 from autopeft.errors import RequestError, StudyError
+from autopeft.report.mlflow_runs import EXPERIMENT, local_place
 from autopeft.trials.trial import TrialRecord, TrialStatus
 from tests.command import as_options, run
 from tests.tiny import save_tiny
@@ -58,6 +61,26 @@ def test_optunas_samplers(strategy: str, tiny_settings: dict[str, Any], tmp_path
     )
     assert len(result.trials) == 4
     assert result.front
+
+
+def test_a_winner_that_cannot_be_logged_costs_a_warning(
+    tiny_settings: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(*_: object) -> Path:
+        raise StudyError("the disk is full")
+
+    monkeypatch.setattr(SearchResult, "export", full)
+    settings = {**tiny_settings, "trials": 1, "epochs": 1.0, "fidelity": "none"}
+    with caplog.at_level(logging.WARNING, logger="autopeft"):
+        result = autopeft.search(study=tmp_path / "s", **settings)
+    assert len(result.trials) == 1
+    assert "the disk is full" in caplog.text
+    client = MlflowClient(local_place(tmp_path).uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert {r.info.status for r in client.search_runs([experiment.experiment_id])} == {"FINISHED"}
 
 
 def test_three_objectives(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
