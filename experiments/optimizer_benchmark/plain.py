@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from autopeft.study.strategies.columns import Columns
-from autopeft.study.strategies.gain import Gain, fitted, standardized
+from autopeft.study.strategies.gain import Gain, Scale, fitted
 
 N_INITIAL = 10
 POOL = 512
@@ -55,7 +55,8 @@ class PlainNehvi(BaseSampler):
             return next(itertools.islice(points, trial.number, None))
         rows = np.stack([self._columns.row(t.params) for t in done])
         values = -np.array([t.values for t in done])
-        both = standardized(np.concatenate([values, -self._reference[None]]))
+        both = np.concatenate([values, -self._reference[None]])
+        both = Scale.of(both)(both)
         models = [fitted(rows, both[:-1, [k]], "matern", step) for k in range(values.shape[1])]
         none = np.zeros((POOL, 0))
         gain = Gain(ModelListGP(*models), (rows, none[: len(rows)]), both[-1].tolist(), seed=step)

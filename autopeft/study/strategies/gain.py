@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -195,11 +196,28 @@ def without_outliers(measured: Matrix) -> Matrix:
     return np.stack(columns, axis=1)
 
 
-def standardized(values: Matrix) -> Matrix:
-    """Return values of shape (n, c) with mean 0 and standard deviation 1 in each column."""
-    deviation = values.std(axis=0)
-    result: Matrix = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    return result
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What makes the columns of some values have mean 0 and standard deviation 1.
+
+    Attributes:
+        center: Mean of each column, shape (c,).
+        spread: Standard deviation of each column, 1 where all its values are equal, shape (c,).
+    """
+
+    center: Matrix
+    spread: Matrix
+
+    @classmethod
+    def of(cls, values: Matrix) -> "Scale":
+        """Return the scale of values of shape (n, c)."""
+        deviation = values.std(axis=0)
+        return cls(values.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+
+    def __call__(self, values: Matrix) -> Matrix:
+        """Return values of shape (..., c) on this scale."""
+        scaled: Matrix = (values - self.center) / self.spread
+        return scaled
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What an Optuna study wants, as numbers of which more is better."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ from autopeft.study.strategies.gain import (
     FINALISTS,
     Gain,
     Matrix,
+    Scale,
     fitted,
     reference_of,
-    standardized,
     without_outliers,
 )
 from autopeft.study.strategies.knowledge import Knowledge
@@ -104,32 +104,30 @@ class Goal:
             best = sorted([*best, *ranked(climbed)], key=lambda item: -item[0])
         return best[0][1]
 
-    def _gain(
-        self, trials: Trials, values: Matrix, seed: int
-    ) -> tuple[Gain, Callable[[Matrix], Matrix]]:
+    def _gain(self, trials: Trials, values: Matrix, seed: int) -> tuple[Gain, Scale]:
         """Return the gain of further points, and what their known objectives go through."""
         known = self._known_of(trials.points)
-        mean, deviation = known.mean(axis=0), known.std(axis=0)
-        deviation = np.where(deviation > 0, deviation, 1.0)
-
-        def scale(of: Matrix) -> Matrix:
-            result: Matrix = (of - mean) / deviation
-            return result
-
         shown = self._signs * np.array(trials.shown, dtype=float).reshape(-1, len(self._signs))
         # What broke counts as bad as the worst, but is no part of the front.
         every = without_outliers(np.concatenate([values, shown])[:, self._measured])
-        measured = standardized(every)
-        rows = self._rows([*trials.points, *trials.setbacks])
+        of_known, of_measured = Scale.of(known), Scale.of(every)
+        rows, measured = self._rows([*trials.points, *trials.setbacks]), of_measured(every)
         n, pending = len(trials.points), trials.pending
+        told = self._knowledge.reference
+        if told is None:
+            reference = reference_of(np.concatenate([measured[:n], of_known(known)], axis=1))
+        else:
+            worst = self._signs * np.array(told)
+            both = of_measured(worst[self._measured]), of_known(worst[self._known])
+            reference = np.concatenate(both).tolist()
         gain = Gain(
             fitted(rows, measured, self._surrogate, seed),
-            (rows[:n], scale(known)),
-            reference_of(np.concatenate([measured[:n], scale(known)], axis=1)),
-            (self._rows(pending), scale(self._known_of(pending))) if pending else None,
+            (rows[:n], of_known(known)),
+            reference,
+            (self._rows(pending), of_known(self._known_of(pending))) if pending else None,
             seed=seed,
         )
-        return gain, scale
+        return gain, of_known
 
     def _untried(self, points: Sequence[dict[str, Any]], tried: set[str]) -> list[dict[str, Any]]:
         by_key = {self._domain.key(point): point for point in points}

@@ -1,4 +1,4 @@
-"""What a user's functions say of a point without a trial: objectives and constraints, checked."""
+"""What a user says of points without a trial: objectives, constraints, a reference; checked."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,26 +16,32 @@ Constraints = Callable[[Params], Sequence[float]]
 
 
 class Knowledge:
-    """Objectives and constraints of points that are known before a trial.
+    """What is known of objectives and of points before a trial.
 
     What a function raises goes on to the user: its traceback tells more than we could.
 
     Attributes:
         objectives: Numbers of the known objectives, rising.
         constrains: Whether there are constraints.
+        reference: The worst value of each objective that is of interest, `None` if not said.
     """
 
     def __init__(
-        self, objectives: Mapping[int, KnownObjective] | None, constraints: Constraints | None
+        self,
+        objectives: Mapping[int, KnownObjective] | None,
+        constraints: Constraints | None,
+        reference: Sequence[float] | None = None,
     ) -> None:
         """Take the functions.
 
         Args:
             objectives: Functions of the known objectives, by their number from 0.
             constraints: Function of what must not be above 0.
+            reference: The worst value of each objective that is of interest.
 
         Raises:
-            RequestError: If they are not functions, or not by number.
+            RequestError: If they are not functions, or not by number, or the reference is not of
+                finite numbers.
         """
         known = dict(objectives or {})
         for number, function in known.items():
@@ -48,13 +54,19 @@ class Knowledge:
             raise RequestError(
                 f"constraints must be a function of the parameters, not {constraints!r}."
             )
+        if reference is not None and not _are_finite(reference):
+            raise RequestError(
+                "reference must be a list with a finite number for each objective, not "
+                f"{reference!r}."
+            )
         self.objectives = sorted(known)
+        self.reference = None if reference is None else tuple(map(float, reference))
         self.constrains = constraints is not None
         self._known = known
         self._constraints = constraints
 
     def check(self, n_objectives: int) -> None:
-        """Check that a study has the known objectives, and another one.
+        """Check that a study has the known objectives and another one, and the reference's number.
 
         Raises:
             RequestError: If it does not.
@@ -67,6 +79,11 @@ class Knowledge:
                 )
         if len(self.objectives) == n_objectives:
             raise RequestError("known_objectives must leave at least one objective to measure.")
+        if self.reference is not None and len(self.reference) != n_objectives:
+            raise RequestError(
+                f"reference has {len(self.reference)} numbers, but the study has {n_objectives} "
+                "objectives."
+            )
 
     def values(self, point: Params) -> list[float]:
         """Return the known objectives of a point, in the order of their numbers.
@@ -102,6 +119,13 @@ class Knowledge:
                 "which are above 0 where a point is not wanted."
             )
         return float(np.maximum(values, 0.0).sum())
+
+
+def _are_finite(values: Any) -> bool:
+    try:
+        return all(map(_is_finite, values))
+    except TypeError:
+        return False
 
 
 def _is_finite(value: Any) -> bool:

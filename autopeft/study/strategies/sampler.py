@@ -54,12 +54,13 @@ class AutoPeftSampler(BaseSampler):
         >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=20)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, by name alone
         self,
         space: Mapping[str, BaseDistribution] | OptunaSpace | None = None,
         *,
         known_objectives: Mapping[int, KnownObjective] | None = None,
         constraints: Constraints | None = None,
+        reference: Sequence[float] | None = None,
         n_startup_trials: int = 10,
         surrogate: Surrogate = "matern",
         seed: int | None = None,
@@ -75,6 +76,8 @@ class AutoPeftSampler(BaseSampler):
                 least one objective must be left.
             constraints: A function of the parameters that is known without a trial; points where
                 any of its values is above 0 are not suggested while there is another.
+            reference: The worst value of each objective that is of interest, where there are
+                several: hypervolume is measured from there. `None` takes it from the trials.
             n_startup_trials: Trials with values before the first model.
             surrogate: Kind of the model of each measured objective: `matern`, or with one
                 measured objective `saas` or `saas-nuts`, which take few parameters for important.
@@ -94,7 +97,7 @@ class AutoPeftSampler(BaseSampler):
                 raise RequestError(
                     f"space['{name}'] must be one of Optuna's distributions, not {domain!r}."
                 )
-        self._knowledge = Knowledge(known_objectives, constraints)
+        self._knowledge = Knowledge(known_objectives, constraints, reference)
         self._n_startup = n_startup_trials
         self._surrogate = surrogate
         self._given_seed = seed
@@ -120,8 +123,8 @@ class AutoPeftSampler(BaseSampler):
         """Return a point: values of the parameters that it has.
 
         Raises:
-            RequestError: If `known_objectives` does not go with the study, or a function returns
-                what is no number.
+            RequestError: If `known_objectives` or `reference` does not go with the study, or a
+                function returns what is no number.
         """
         space = {name: domain for name, domain in search_space.items() if not domain.single()}
         self._knowledge.check(len(study.directions))

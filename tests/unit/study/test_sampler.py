@@ -77,6 +77,21 @@ def test_known_constraints_are_kept() -> None:
     assert study.best_value < -2.2
 
 
+def test_nothing_is_looked_for_beyond_the_reference() -> None:
+    """All of x gives a front; with the reference, half of it is of interest."""
+    study = optuna.create_study(
+        directions=["maximize", "minimize"],
+        sampler=sampler(
+            reference=[-1.0, 0.5],
+            known_objectives={1: lambda p: p["x"]},
+            n_startup_trials=4,
+        ),
+    )
+    study.optimize(lambda t: ((x := t.suggest_float("x", 0, 1)) - 1, x), n_trials=8)
+    assert max(t.params["x"] for t in study.trials[:4]) > 0.5
+    assert max(t.params["x"] for t in study.trials[4:]) < 0.55
+
+
 def test_a_small_space_is_seen_to_its_end_before_anything_is_repeated() -> None:
     space = {"a": CategoricalDistribution([0, 1, 2]), "b": IntDistribution(0, 2)}
     study = optuna.create_study(sampler=sampler(space=space))
@@ -104,6 +119,8 @@ def test_running_trials_are_not_suggested_again() -> None:
         ({"known_objectives": {"size": cost_of}}, RequestError, "'size': .* is no such pair"),
         ({"known_objectives": {1: 3.0}}, RequestError, "1: 3.0 is no such pair"),
         ({"constraints": [1.0]}, RequestError, "constraints must be a function"),
+        ({"reference": 1.0}, RequestError, "reference must be a list"),
+        ({"reference": [1.0, math.nan]}, RequestError, "reference must be a list"),
     ],
 )
 def test_wrong_settings_are_named(
@@ -121,6 +138,7 @@ def test_wrong_settings_are_named(
         ({"known_objectives": {0: cost_of, 1: cost_of}}, "leave at least one"),
         ({"constraints": lambda _: [math.nan]}, r"constraints returned \[nan\] for .*'kind'"),
         ({"constraints": lambda _: "no"}, "constraints returned 'no'"),
+        ({"reference": [1.0]}, "reference has 1 numbers, but the study has 2 objectives"),
     ],
 )
 def test_settings_that_do_not_go_with_the_study_are_named(
