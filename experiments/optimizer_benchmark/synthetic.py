@@ -38,7 +38,7 @@ def samplers() -> dict[str, MakeSampler]:
         "gp": lambda _, seed: optuna.samplers.GPSampler(seed=seed),
         "plain": lambda problem, seed: PlainNehvi(problem.space, problem.reference, seed),
         "autopeft": lambda problem, seed: AutoPeftSampler(
-            seed=seed, known_objectives=problem.known
+            seed=seed, known_objectives=problem.known, reference=problem.reference
         ),
         UNKNOWN: lambda _, seed: AutoPeftSampler(seed=seed),
     }
@@ -74,8 +74,6 @@ def main() -> None:
     for seed in range(options.seeds):
         for problem in problems.values():
             for sampler in options.samplers.split(";"):
-                if sampler == UNKNOWN and not problem.known:
-                    continue  # the same sampler
                 runs = found.setdefault(f"{problem.name}: {sampler}", {})
                 if str(seed) not in runs:
                     runs[str(seed)] = run(problem, samplers()[sampler], seed, options.trials)
