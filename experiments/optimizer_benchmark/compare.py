@@ -51,8 +51,8 @@ def run(path: Path, task: str, name: str, seed: int, trials: int) -> dict[str, A
         looked_at.append(choose(looked_at))
     spent = time.process_time() - started
     chosen = max(len(looked_at) - n_start, 1)
-    curve = shares(rows, looked_at)
-    return {"strategy": name, "seed": seed, "curve": curve, "seconds": spent / chosen}
+    curve = [round(share, 5) for share in shares(rows, looked_at)]
+    return {"strategy": name, "seed": seed, "curve": curve, "seconds": round(spent / chosen, 3)}
 
 
 def shares(rows: Rows, looked_at: Sequence[int]) -> list[float]:
@@ -129,6 +129,11 @@ def draw(results: Sequence[dict[str, Any]], trials: int, to: Path) -> None:
     figure.savefig(to, dpi=120)
 
 
+def as_text(results: Sequence[dict[str, Any]]) -> str:
+    """Return runs as JSON with a line for each."""
+    return "[\n" + ",\n".join(map(json.dumps, results)) + "\n]\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", default="sst2")
@@ -138,17 +143,23 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--to", type=Path, help="default: compare-TASK.json beside this file")
+    parser.add_argument("--add", action="store_true", help="keep the runs that the file holds")
     options = parser.parse_args()
     path = options.table or HERE / f"{options.task}.jsonl"
+    to = options.to or HERE / f"compare-{options.task}.json"
+    results = json.loads(to.read_text(encoding="utf-8")) if options.add and to.exists() else []
+    held = {(r["strategy"], r["seed"]) for r in results}
     jobs = [
         (path, options.task, name, seed, MANY if name == RANDOM else options.trials)
         for seed in range(options.seeds)
         for name in options.strategies
+        if (name, seed) not in held
     ]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        results = list(pool.map(run, *zip(*jobs, strict=True)))
-    to = options.to or HERE / f"compare-{options.task}.json"
-    to.write_text(json.dumps(results) + "\n", encoding="utf-8")
+        # Seeds come first, so that what is interrupted has some of every strategy.
+        for found in pool.map(run, *zip(*jobs, strict=True)):
+            results.append(found)
+            to.write_text(as_text(results), encoding="utf-8")
     draw(results, options.trials, to.with_suffix(".png"))
     print(summary(results, [n for n in (10, 20, 30, options.trials) if n <= options.trials]))
 
