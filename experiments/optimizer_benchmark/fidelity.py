@@ -5,9 +5,9 @@
 The real study runs over a table of trainings: points come in a random order, and what a trial
 reports is looked up. Each fidelity does searches of several sizes. Shown are the training that they
 took, in full trainings, their hypervolume as a share of that of the whole table, and how many
-trainings to the end reach the same (`none`), as a ratio. `--plain` takes what rungs would have
-shown without averaged weights; it takes the trainings alone that were measured either way, and
-`--both-ways` does so with averaged weights.
+trainings to the end reach the same (`none`), as a ratio. `--measured plain` takes what rungs
+would have shown without averaged weights, of the trainings that were measured either way, and
+`--measured both-ways` the same trainings with averaged weights.
 """
 
 import argparse
@@ -109,10 +109,10 @@ def table_of(path: Path, task: str, *, both_ways: bool) -> Table:
 
 
 def run(
-    path: Path, task: str, fidelity: str, size: int, seed: int, *, plain: bool, both_ways: bool
+    path: Path, task: str, fidelity: str, size: int, seed: int, *, measured: str
 ) -> dict[str, Any]:
     """Do one search; return what it took and found."""
-    table = table_of(path, task, both_ways=both_ways)
+    table = table_of(path, task, both_ways=measured != "all")
     trainings = table.first_seed
     metric = next(iter(trainings[0].reports[-1].metrics))
     plan = StudyPlan(
@@ -136,7 +136,9 @@ def run(
         )
 
     points = PointCosts(configuration=table.space.configuration, cost=cost)
-    shown = {(t.digest, 0): without_averaging(t) if plain else t.reports for t in trainings}
+    shown = {
+        (t.digest, 0): without_averaging(t) if measured == "plain" else t.reports for t in trainings
+    }
     runner = SimulatedRunner(shown)
     memory = Memory()
     runner.run(Study(plan, points, Shuffled(trainings, seed), memory, runner.clock))
@@ -207,14 +209,12 @@ def main() -> None:
     parser.add_argument("--fidelities", nargs="+", choices=FIDELITIES, default=FIDELITIES[:-1])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--plain", action="store_true", help="without averaged weights")
-    parser.add_argument("--both-ways", action="store_true", help="what --plain can take alone")
+    parser.add_argument("--measured", choices=("all", "both-ways", "plain"), default="all")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--to", type=Path, help="default: fidelity-TASK.json beside this file")
     options = parser.parse_args()
     path = options.table or HERE / f"{options.task}.jsonl"
-    both_ways = options.plain or options.both_ways
-    table = table_of(path, options.task, both_ways=both_ways)
+    table = table_of(path, options.task, both_ways=options.measured != "all")
     jobs = [
         (path, options.task, fidelity, size, seed)
         for fidelity in options.fidelities
@@ -223,7 +223,7 @@ def main() -> None:
         for seed in range(options.seeds)
     ]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        replay = partial(run, plain=options.plain, both_ways=both_ways)
+        replay = partial(run, measured=options.measured)
         results = list(pool.map(replay, *zip(*jobs, strict=True)))
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
