@@ -1,6 +1,5 @@
 """What an export holds beside the adapter: recipes, and the rows that they train on."""
 
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import Any
 
 from autopeft.api.problem import data_of, task_of
 from autopeft.api.request import SearchRequest
-from autopeft.errors import RequestError, StudyError, UnknownNameError
-from autopeft.export.compress import Compressed, Compression, check_compressible, compress
+from autopeft.errors import StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts
 from autopeft.export.folder import Part
 from autopeft.export.merge import check_mergeable, write_merged
@@ -21,7 +19,6 @@ from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_tokenizer
 from autopeft.models.registry import ModelReference
 from autopeft.tasks.data import TaskData
-from autopeft.trials.engine import Engine, Workload, pick_device
 from autopeft.trials.trial import TrialRecord
 
 #: What an export can hold; the adapter in peft's files is always in it.
@@ -56,41 +53,6 @@ def study_data(manifest: dict[str, Any]) -> TaskData:
             "bring the old data back, or leave --format out."
         )
     return data
-
-
-def compressed_adapter(
-    manifest: dict[str, Any],
-    record: TrialRecord,
-    adapter: Path,
-    compression: Compression,
-    keep: float,
-) -> Compressed:
-    """Return a trial's adapter compressed, and what that does to its quality.
-
-    Args:
-        manifest: Of the study.
-        record: The trial.
-        adapter: Folder of its trained weights.
-        compression: `ternary` or `int8`.
-        keep: Share of the entries that a ternary adapter keeps.
-
-    Raises:
-        AutopeftError: If it cannot be compressed, or not be measured here.
-    """
-    if not 0 < keep <= 1:
-        raise RequestError(f"--keep is a share above 0 and up to 1, not {keep:g}.")
-    check_compressible(record, adapter, compression)
-    request, model = manifest["request"], manifest["model"]
-    workload = Workload.prepare(
-        ModelReference(name=model["name"], location=model["location"], hub_id=model["hub_id"]),
-        study_data(manifest),
-        manifest["task"]["max_length"],
-        trust_remote_code=request["trust_remote_code"],
-        precision=request["precision"],
-    )
-    engine = Engine(workload, pick_device())
-    with tempfile.TemporaryDirectory() as scratch:
-        return compress(record, adapter, engine, compression, keep=keep, scratch=Path(scratch))
 
 
 def further_parts(

@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft.errors import RequestError, StudyError, UnknownNameError
-from autopeft.export.base_card import license_of
-from autopeft.export.facts import ExportFacts, Writing
-from autopeft.export.folder import check_export, check_trial, export_trial
-from autopeft.models.registry import ModelReference
-from autopeft.report.markdown import front_table, noise_text
+from autopeft.export.folder import check_export, export_trial
 from autopeft.report.stopping import rung_facts
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.uncertainty import Estimate
-from autopeft.tasks.data import HUB_ORIGIN
 from autopeft.tasks.metrics import METRICS
+from autopeft.trials.derived import read_derived
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.store import read_records, sqlite_url
 from autopeft.trials.trial import TrialRecord
@@ -129,13 +125,15 @@ class SearchResult:
         Raises:
             AutopeftError: If the trial cannot be exported, or not in these formats.
         """
-        from autopeft.api.export import further_parts  # loads models, which a look does not need
+        # These load models, which a look does not need.
+        from autopeft.api.export import further_parts
+        from autopeft.api.facts import export_facts
 
         target = Path(to).resolve()
         if target == self.folder.path or target in self.folder.path.parents:
             raise RequestError(f"'{to}' holds the study itself: name another folder.")
         record = self.pick(pick)
-        facts = self.export_facts(record)
+        facts = export_facts(self, record)
         adapter = self.folder.adapter(record.number)
         check_export(record, adapter, target)
         if compressed is not None:
@@ -155,7 +153,8 @@ class SearchResult:
     ) -> "Compressed":
         """Make a trial's adapter smaller without training, and measure it on the validation rows.
 
-        What is measured is added to the study's `derived.jsonl`.
+        What is measured is added to the study's `derived.jsonl` and shown in its figures and its
+        report; `summary` holds it too.
 
         Args:
             pick: As for `pick`.
@@ -165,14 +164,10 @@ class SearchResult:
         Raises:
             AutopeftError: If the adapter cannot be compressed, or not be measured here.
         """
-        from autopeft.api.export import compressed_adapter
-        from autopeft.export.compress import record_point
+        from autopeft.api.derive import compressed_adapter, show_derived
 
-        record = self.pick(pick)
-        adapter = self.folder.adapter(record.number)
-        check_trial(record, adapter)
-        found = compressed_adapter(self.manifest, record, adapter, compression, keep)
-        record_point(self.folder.path, found.point)
+        found = compressed_adapter(self, self.pick(pick), compression, keep)
+        show_derived(self, found.point)
         return found
 
     def analyze(self) -> "Analysis":
@@ -209,39 +204,9 @@ class SearchResult:
             "front": [record.number for record in self.front],
             **{name: _number(record) for name, record in summary.picks.items()},
             "estimates": [_estimate(e) for e in summary.estimates.values()],
+            "derived": [point.to_dict() for point in summary.derived],
             "trials": [record.to_dict() for record in self.trials],
         }
-
-    def export_facts(self, record: TrialRecord) -> ExportFacts:
-        """Return what the files of an export say beside the trial itself."""
-        model, task = self.manifest["model"], self.manifest["task"]
-        reference = ModelReference(
-            name=model["name"], location=model["location"], hub_id=model["hub_id"]
-        )
-        picture = self.folder.report / "pareto.png"
-        return ExportFacts(
-            reference=reference,
-            license=license_of(reference),
-            dataset=_hub_dataset(task["origin"]),
-            picture=picture if picture.is_file() else None,
-            task=task["name"],
-            about=task["about"],
-            metric=task["metric"],
-            labels=tuple(task["labels"]),
-            max_length=task["max_length"],
-            n_layers=model["n_layers"],
-            n_texts=task["n_texts"],
-            writing=_writing(task),
-            origin=task["origin"],
-            fingerprint=task["fingerprint"],
-            train_rows=task["train_rows"],
-            eval_rows=task["eval_rows"],
-            command=self.manifest["command"],
-            versions=self.manifest["versions"],
-            front=front_table(self.summary),
-            trials=self.summary.statuses(),
-            noise=noise_text(self.summary, record),
-        )
 
 
 def storage_url(folder: StudyFolder, storage: str | None) -> str:
@@ -265,23 +230,10 @@ def _summary(folder: StudyFolder, manifest: dict[str, Any]) -> Summary:
             reference=ReferencePoint.from_dict(manifest["reference"]),
             records=tuple(read_records(url, manifest["study_id"])),
             memory_limit=manifest.get("max_memory_bytes"),
+            derived=read_derived(folder.derived_file),
         )
     except KeyError as error:
         raise StudyError(f"'{folder.path}' is incomplete: {error} is missing.") from error
-
-
-def _writing(task: dict[str, Any]) -> Writing | None:
-    writing = task.get("writing")  # studies were made before there were tasks of writing
-    if writing is None:
-        return None
-    columns = tuple(writing["text_columns"])
-    return Writing(output=writing["output"], text_columns=columns, prompt=writing["prompt"])
-
-
-def _hub_dataset(origin: str) -> str | None:
-    """Return the Hub's name of a data set, if it is from there: `owner/name`, without a subset."""
-    name, mark, _ = origin.partition(HUB_ORIGIN)
-    return "/".join(name.split("/")[:2]) if mark else None
 
 
 def _number(record: TrialRecord | None) -> int | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autopeft.api.facts import export_facts
 from autopeft.api.result import SearchResult
 from autopeft.errors import StudyError
 from autopeft.report.mlflow_runs import (
@@ -94,7 +95,7 @@ def log_winner(tracker: MlflowTracker, result: SearchResult, registered: str | N
             return
         with tempfile.TemporaryDirectory() as scratch:
             folder = result.export(Path(scratch) / "export", str(best.number))
-            log_model(folder, result.export_facts(best), run_id, tracker.place.uri, registered)
+            log_model(folder, export_facts(result, best), run_id, tracker.place.uri, registered)
         client.set_tag(run_id, _WINNER_TAG, str(best.number))
 
     tracker.with_search_run(log)

@@ -5,6 +5,7 @@ from pathlib import Path
 from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES
 from autopeft.cli.output import console, print_rows
+from autopeft.report.derived import WORDS, derived_rows
 from autopeft.trials.folder import newest_study
 
 
@@ -18,6 +19,9 @@ def pareto_command(study: Path | None, output: str, *, every: bool) -> None:
     if not every:
         data["trials"] = [t for t in data["trials"] if t["number"] in set(data["front"])]
     print_rows(rows, output, title=title, data=data)
+    if output == "table" and result.summary.derived:
+        print_rows(derived_rows(result.summary), output, title="Derived after the search")
+        console().print(WORDS, highlight=False)
     if output == "table" and not rows:
         console(stderr=True).print("No trial is complete yet.", highlight=False)
 

@@ -1,10 +1,9 @@
 """Derived points: a trial's adapter made smaller without training, and measured again."""
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from peft import PeftModel, set_peft_model_state_dict
@@ -18,6 +17,7 @@ from autopeft.methods.compression import (
     ternary,
     write_compressed,
 )
+from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.engine import Engine
 from autopeft.trials.measuring import measured
 from autopeft.trials.precision import Arithmetic
@@ -32,50 +32,6 @@ _WEIGHTS = "adapter_model.safetensors"
 #: Methods that the paper compresses: names of their tensors, and where they do nothing.
 _TERNARY = {"lora": (".lora_A.", ".lora_B.", ".lora_embedding_"), "ia3": (".ia3_l",)}
 _STARTS = {"lora": 0.0, "ia3": 1.0}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DerivedPoint:
-    """What came out of compressing a trial's adapter.
-
-    Attributes:
-        trial: Number of the trial.
-        compression: How it was compressed.
-        keep: Share of the entries that are left; `None` where all are.
-        alpha: Factor of their magnitude by their standard deviation; `None` likewise.
-        metric: Name of the quality.
-        quality: Measured with the compressed adapter.
-        quality_before: Measured with the adapter as it was trained, in the same way.
-        eval_loss: Mean loss on the validation rows with the compressed adapter.
-        adapter_params: Entries of the adapter that are not zero, the head left out.
-        bytes: Size of the compressed file, the head in it.
-        bytes_before: Size of the file as it was trained.
-    """
-
-    trial: int
-    compression: Compression
-    keep: float | None
-    alpha: float | None
-    metric: str
-    quality: float
-    quality_before: float
-    eval_loss: float
-    adapter_params: int
-    bytes: int
-    bytes_before: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
-    def sentence(self) -> str:
-        """Return what happened, for people."""
-        how = "8-bit integers" if self.keep is None else f"ternary, {100 * self.keep:g} % kept"
-        return (
-            f"Compressed ({how}) its {self.metric} is {self.quality:.4f}, and was "
-            f"{self.quality_before:.4f}; the file has {self.bytes:,} bytes, and had "
-            f"{self.bytes_before:,}."
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +99,7 @@ def compress(
     model = PeftModel.from_pretrained(engine.base, str(adapter))
     score = _Scorer(engine, model, record.quality_metric)
     before, _ = score(trained)
+    params = record.cost.adapter_params
     best: tuple[float, float] | None = None
     chosen: Compressed | None = None
     candidates = _ternaries(record, trained, keep) if compression == "ternary" else _int8(trained)
@@ -156,26 +113,21 @@ def compress(
         best = (quality, -loss)
         point = DerivedPoint(
             trial=record.number,
-            compression=compression,
-            keep=None if alpha is None else keep,
-            alpha=alpha,
+            way=compression,
+            settings={} if alpha is None else {"keep": keep, "alpha": alpha},
             metric=record.quality_metric,
             quality=quality,
             quality_before=before,
             eval_loss=loss,
-            adapter_params=_n_left(tensors, model),
+            # Rounded to zero an entry is stored all the same.
+            adapter_params=params if alpha is None else _n_left(tensors, model),
+            params_before=params,
             bytes=size,
             bytes_before=(adapter / _WEIGHTS).stat().st_size,
         )
         chosen = Compressed(point=point, tensors=tensors, packed=packed, metadata=metadata)
     assert chosen is not None
     return chosen
-
-
-def record_point(study: Path, point: DerivedPoint) -> None:
-    """Add a derived point to the study's `derived.jsonl`."""
-    with (study / "derived.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(point.to_dict()) + "\n")
 
 
 class _Scorer:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from autopeft.report.summary import Summary
+from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.trial import TrialRecord
 
 
@@ -18,6 +19,8 @@ class CostAxis:
         value: The cost of a trial in the axis' unit; `None` where it was not recorded.
         limit: The study's limit in the axis' unit, with its text; `None` if there is none.
         logarithmic: Whether twice as much is the same step anywhere on the axis.
+        derived: The cost of what a derived point was made of, and its own; `None` where the axis
+            is of a cost that it does not have.
     """
 
     name: str
@@ -25,6 +28,7 @@ class CostAxis:
     value: Callable[[TrialRecord], float | None]
     limit: Callable[[Summary], tuple[float, str] | None] = lambda _: None
     logarithmic: bool = False
+    derived: Callable[[DerivedPoint], tuple[float, float]] | None = None
 
     def position(self, record: TrialRecord) -> float:
         """Return where a trial stands on the axis."""
@@ -64,6 +68,7 @@ PARAMS = CostAxis(
     value=lambda r: r.cost.adapter_params,
     limit=lambda s: (max(s.budget_limit, 1), f"budget {s.budget_text}"),
     logarithmic=True,
+    derived=lambda p: (max(p.params_before, 1), max(p.adapter_params, 1)),
 )
 MEMORY = CostAxis(
     name="memory",

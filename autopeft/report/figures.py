@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autopeft.report.axes import PARAMS, CostAxis
+from autopeft.report.derived_figure import NAME, derived_traces
 from autopeft.report.points import HOVER, by_method, hover_text, quality_range
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
@@ -43,6 +45,7 @@ def pareto_figure(summary: Summary, axis: CostAxis = PARAMS) -> go.Figure:
             if chosen:
                 figure.add_trace(_points(summary, axis, method, chosen))
     figure.add_trace(_front_line(summary, axis))
+    figure.add_traces(derived_traces(summary, axis))
     limit = axis.limit(summary)
     if limit is not None:
         _add_limit(figure, axis, *limit)
@@ -114,6 +117,7 @@ def pareto_picture(summary: Summary) -> Figure:
     y, line = _means(summary), theme()["front"]
     axes.step(x, y, where="post", color=line["color"], linewidth=line["width"], zorder=0)
     axes.errorbar(x, y, yerr=_errors(summary), fmt="none", ecolor=line["color"], capsize=4)
+    _add_derived(summary, axes)
     axes.axvline(_shown(summary.budget_limit), color=theme()["budget"]["color"], linestyle=":")
     axes.annotate(
         f"budget {summary.budget_text}",
@@ -134,6 +138,18 @@ def pareto_picture(summary: Summary) -> Figure:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(title="method", fontsize="small")
     return figure
+
+
+def _add_derived(summary: Summary, axes: Axes) -> None:
+    """Draw the derived points, each joined to what it was made of."""
+    look, points = theme()["derived"], summary.derived
+    for point in points:
+        x = [_shown(point.params_before), _shown(point.adapter_params)]
+        axes.plot(x, [point.quality_before, point.quality], ":", color=look["color"], linewidth=1)
+    if points:
+        x, y = [_shown(p.adapter_params) for p in points], [p.quality for p in points]
+        label = f"{NAME} (after the search)"
+        axes.scatter(x, y, marker=look["marker"], color=look["color"], s=90, label=label)
 
 
 def _shown(n_params: int) -> int:

@@ -8,6 +8,9 @@ from autopeft.report.analysis_figure import importances_figure, winners_figure
 from autopeft.report.answer import front_line, headline, pick_lines
 from autopeft.report.axes import COST_AXES, PARAMS, CostAxis
 from autopeft.report.blocks import Block, plots
+from autopeft.report.derived import WORDS as DERIVED_WORDS
+from autopeft.report.derived import derived_rows
+from autopeft.report.derived_figure import bytes_figure
 from autopeft.report.figures import pareto_figure
 from autopeft.report.layer_use import layer_use
 from autopeft.report.parallel_figure import parallel_figure
@@ -87,6 +90,8 @@ def study_page(summary: Summary, origin: Origin, findings: Findings) -> str:
         front=tables.front_table(summary),
         blocks=blocks,
         costs=tables.cost_table(summary),
+        derived=tables.rows_table(derived_rows(summary)),
+        derived_words=DERIVED_WORDS,
         layers=layer_use(summary),
         trials=tables.trial_table(summary),
         failures=failures,
@@ -98,7 +103,10 @@ def study_page(summary: Summary, origin: Origin, findings: Findings) -> str:
 
 def _blocks(summary: Summary, findings: Findings) -> _Blocks:
     return _Blocks(
-        front=[_front_block(summary, axis) for axis in COST_AXES if axis.known(summary)],
+        front=[
+            *(_front_block(summary, axis) for axis in COST_AXES if axis.known(summary)),
+            *([_bytes_block(summary)] if summary.derived else []),
+        ],
         course=_course(summary),
         choices=[*_choices(summary, findings)],
     )
@@ -123,11 +131,24 @@ def _front_block(summary: Summary, axis: CostAxis) -> Block:
         below
     )
     short = "size" if axis is PARAMS else axis.name
+    if summary.derived and axis.derived is not None:
+        words += f" Bow ties are derived points, joined to what they were made of. {DERIVED_WORDS}"
     return Block(
         name=f"front-{axis.name}",
         title=f"Quality against {short}",
         words=words,
         plot=pareto_figure(summary, axis),
+    )
+
+
+def _bytes_block(summary: Summary) -> Block:
+    return Block(
+        name="derived-bytes",
+        title="Quality against the file's size",
+        words=f"Validation {summary.metric} of derived points over the bytes of their smallest "
+        "file, on a logarithmic axis, as bow ties, joined to the adapters as they were trained, as "
+        f"circles. {DERIVED_WORDS}",
+        plot=bytes_figure(summary),
     )
 
 

@@ -65,7 +65,7 @@ def quality_range(summary: Summary) -> tuple[float, float] | None:
 
     A training that diverged is far below all others, and would press them into a line. What lies
     more than three times the distance of the quartiles below the lower one (Tukey 1977, "far out")
-    is left out of the first view; the standard errors of the front are in it.
+    is left out of the first view; the standard errors of the front are in it, and derived points.
     """
     values = [q for r in summary.records for q in _qualities(r)]
     if not values:
@@ -75,6 +75,7 @@ def quality_range(summary: Summary) -> tuple[float, float] | None:
     front = [e for r in summary.front if (e := summary.estimate(r)) is not None]
     bars = [e.measured.mean + sign * e.error for e in front for sign in (-1, 1)]
     shown = [v for v in values if v >= fence] + (bars if summary.repeated else [])
+    shown += [q for p in summary.derived for q in (p.quality_before, p.quality)]
     pad = 0.08 * (max(shown) - min(shown)) or 0.01
     return min(shown) - pad, max(shown) + pad
 

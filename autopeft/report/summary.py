@@ -16,6 +16,7 @@ from autopeft.study.objective import Objective, ReferencePoint, counts_for_front
 from autopeft.study.pareto import knee
 from autopeft.study.uncertainty import Estimate, estimates
 from autopeft.tasks.metrics import METRICS
+from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.trial import TrialRecord
 
 
@@ -36,6 +37,8 @@ class Summary:
         reference: Where hypervolume is measured from.
         records: All trials, by number.
         memory_limit: Largest predicted memory in bytes, `None` for no limit.
+        derived: Adapters made of trials' weights after the search. They are shown, and count for
+            nothing that is said of the search: not for the front, hypervolume or the picks.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Summary:
     reference: ReferencePoint
     records: tuple[TrialRecord, ...]
     memory_limit: int | None = None
+    derived: tuple[DerivedPoint, ...] = ()
 
     @cached_property
     def front(self) -> list[TrialRecord]:

@@ -26,7 +26,7 @@ class StudyFolder:
         space.yaml        the search space as it was read
         warm_start.json   what was taken from earlier studies, if anything was
         trials/0007/      adapter of a complete trial, checkpoint of a running one
-        derived.jsonl     adapters that were compressed, as they were measured
+        derived.jsonl     adapters made of trials' weights, as they were measured
         report/           report.html, front.csv, front.json, pareto.html, pareto.png
 
     Attributes:
@@ -62,6 +62,11 @@ class StudyFolder:
     def manifest_file(self) -> Path:
         """What was asked, with the command, versions, seed and data fingerprint."""
         return self.path / MANIFEST
+
+    @property
+    def derived_file(self) -> Path:
+        """Adapters that were made of trials' weights, as they were measured."""
+        return self.path / "derived.jsonl"
 
     @property
     def exists(self) -> bool:

@@ -64,6 +64,10 @@ def test_the_quality_is_that_of_both_files(
     [line] = (study.folder.path / "derived.jsonl").read_text().splitlines()
     assert json.loads(line) == point.to_dict()
 
+    assert study.summary.derived == SearchResult.open(study.folder.path).summary.derived == (point,)
+    assert point.how in (study.folder.report / "report.html").read_text()
+    assert point.how in (study.folder.report / "pareto.html").read_text()
+
     folder = study.export(tmp_path / "out", pick, compressed=found)
     model = Path(study.manifest["model"]["location"])
     results = []
@@ -90,6 +94,11 @@ def test_the_command_says_what_was_measured(
     outcome = run(capsys, *arguments)
     assert outcome.code == 0
     assert "Compressed (8-bit integers) its accuracy is 0." in outcome.out
+    shown = run(capsys, "pareto", folder)
+    assert shown.out.count("8-bit integers") == 1
+    assert "not on the front" in shown.out
+    data = json.loads(run(capsys, "pareto", folder, "--format", "json").out)
+    assert [point["way"] for point in data["derived"]] == ["int8"]
     again = run(capsys, *arguments)
     assert (again.code, "already exists" in again.err) == (2, True)
     assert len((folder / "derived.jsonl").read_text().splitlines()) == 1  # nothing was done twice
