@@ -1,5 +1,6 @@
 """Adapters that are made of a trial's weights without training, measured and shown."""
 
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from autopeft.api.facts import reference_of
 from autopeft.api.report import write_report_page
 from autopeft.api.result import SearchResult
 from autopeft.errors import RequestError
+from autopeft.export.average import Averaged, average, check_averageable
 from autopeft.export.compress import Compressed, Compression, check_compressible, compress
 from autopeft.export.folder import check_trial
 from autopeft.report.files import write_report
@@ -39,6 +41,25 @@ def compressed_adapter(
     engine = _engine(result)
     with tempfile.TemporaryDirectory() as scratch:
         return compress(record, adapter, engine, compression, keep=keep, scratch=Path(scratch))
+
+
+def averaged_adapter(result: SearchResult, record: TrialRecord, penalty: float) -> Averaged:
+    """Return the mean of the checkpoints that a trial kept, and its quality.
+
+    Args:
+        result: The study.
+        record: The trial.
+        penalty: How much a checkpoint with a larger validation loss counts less.
+
+    Raises:
+        AutopeftError: If there is nothing to average, or it cannot be measured here.
+    """
+    if not (math.isfinite(penalty) and penalty >= 0):
+        raise RequestError(f"--penalty is a number from 0 on, not {penalty:g}.")
+    adapter = result.folder.adapter(record.number)
+    check_trial(record, adapter)
+    checkpoints = check_averageable(record, result.folder.trial(record.number))
+    return average(record, adapter, checkpoints, _engine(result), penalty)
 
 
 def show_derived(result: SearchResult, point: DerivedPoint) -> None:

@@ -30,6 +30,7 @@ from autopeft.study.study import StudyPlan
 from autopeft.tasks.data import TaskData, load_data, own_task
 from autopeft.tasks.metrics import METRICS
 from autopeft.tasks.task import TaskSpec, find_task
+from autopeft.trials.kept_checkpoints import late_shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ class Problem:
             eval_rows=len(self.data.validation),
             max_trials=self.request.trials,
             max_seconds=self.request.max_seconds,
-            rungs=rung_shares(self.request.fidelity),
+            rungs=_rungs(self.request),
             epochs=self.epochs,
             seed=self.request.seed,
             until_converged=self.request.until_converged,
@@ -138,6 +139,13 @@ class Problem:
     def extremes(self) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
         """Return the points with the fewest and the most adapter parameters."""
         return self.space.smallest(), self.space.largest()
+
+
+def _rungs(request: SearchRequest) -> tuple[float, ...]:
+    """Return where trials are evaluated: at the rungs of early stopping, or for checkpoints."""
+    if request.checkpoints > 1:
+        return late_shares(request.checkpoints)
+    return rung_shares(request.fidelity)
 
 
 def resolve(request: SearchRequest) -> Problem:

@@ -10,6 +10,7 @@ from autopeft.errors import RequestError
 from autopeft.study.convergence import MOST_TRIALS
 from autopeft.study.rungs import Fidelity
 from autopeft.study.strategy import Surrogate
+from autopeft.trials.kept_checkpoints import MOST_CHECKPOINTS
 
 #: What a resumed search may change: how long and where, never what is searched.
 RESUMABLE = frozenset(
@@ -72,6 +73,8 @@ class SearchRequest(BaseModel):
         precision: What to compute in; `auto` takes bf16 where it is faster than float32.
         warm_start: Earlier studies to learn from: their folders, or `mlflow:EXPERIMENT` for all of
             an MLflow experiment.
+        checkpoints: States of each training to keep, evenly over its last half, its end one of
+            them; 1 keeps the end alone. With more no trial is stopped early.
         seed: Seed of everything.
         runner: `local` (this process), `ray`, or `auto`.
         workers: Trials at a time; `None` takes the number of GPUs, or 1.
@@ -114,6 +117,7 @@ class SearchRequest(BaseModel):
     max_memory: str | None = None
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     warm_start: tuple[str, ...] = ()
+    checkpoints: Annotated[int, Field(ge=1, le=MOST_CHECKPOINTS)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     runner: Literal["auto", "local", "ray"] = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
@@ -140,6 +144,8 @@ class SearchRequest(BaseModel):
             raise ValueError(
                 "--warm-start is for the model of a Bayesian search: leave --strategy out"
             )
+        if self.checkpoints > 1 and self.fidelity != "none":
+            raise ValueError("--checkpoints are of trainings to the end: use --fidelity none")
         if self.runner == "local" and (self.workers or 1) > 1:
             raise ValueError("--runner local runs one trial at a time: use --runner ray or auto")
         if self.runner == "local" and self.ray_address:

@@ -18,6 +18,7 @@ from autopeft.trials.store import read_records, sqlite_url
 from autopeft.trials.trial import TrialRecord
 
 if TYPE_CHECKING:
+    from autopeft.export.average import Averaged
     from autopeft.export.compress import Compressed, Compression
     from autopeft.study.analysis.analysis import Analysis
 
@@ -111,7 +112,7 @@ class SearchResult:
         formats: Sequence[str] = ("peft",),
         *,
         merge: bool = False,
-        compressed: "Compressed | None" = None,
+        derived: "Compressed | Averaged | None" = None,
     ) -> Path:
         """Write a trial as a folder that needs only transformers and peft.
 
@@ -120,7 +121,7 @@ class SearchResult:
             pick: As for `pick`.
             formats: What is written beside the adapter: see `autopeft.api.export.FORMATS`.
             merge: Whether the merged model is written too, into the folder's `merged/`.
-            compressed: What `compress` returned for the trial, to be written in its place.
+            derived: What `compress` or `average` returned for the trial, to be written instead.
 
         Raises:
             AutopeftError: If the trial cannot be exported, or not in these formats.
@@ -136,16 +137,16 @@ class SearchResult:
         facts = export_facts(self, record)
         adapter = self.folder.adapter(record.number)
         check_export(record, adapter, target)
-        if compressed is not None:
-            if merge or compressed.point.trial != record.number:
+        if derived is not None:
+            if merge or derived.point.trial != record.number:
                 raise RequestError(
-                    "A compressed adapter is exported alone, for the trial that it was made of."
+                    "A derived adapter is exported alone, for the trial that it was made of."
                 )
-            point = compressed.point
+            point = derived.point
             facts = replace(facts, measured=point.quality, derived=point.sentence())
         parts = further_parts(self.manifest, record, adapter, facts, formats, merge=merge)
-        if compressed is not None:
-            parts.append(compressed.write)
+        if derived is not None:
+            parts.append(derived.write)
         return export_trial(record, adapter, facts, target, parts)
 
     def compress(
@@ -167,6 +168,23 @@ class SearchResult:
         from autopeft.api.derive import compressed_adapter, show_derived
 
         found = compressed_adapter(self, self.pick(pick), compression, keep)
+        show_derived(self, found.point)
+        return found
+
+    def average(self, pick: str = "best", penalty: float = 1.0) -> "Averaged":
+        """Average the checkpoints that a trial kept (MWA), and measure the mean like `compress`.
+
+        Args:
+            pick: As for `pick`.
+            penalty: How much a checkpoint with a larger validation loss counts less; 0 for a mean
+                of all alike.
+
+        Raises:
+            AutopeftError: If there is nothing to average, or it cannot be measured here.
+        """
+        from autopeft.api.derive import averaged_adapter, show_derived
+
+        found = averaged_adapter(self, self.pick(pick), penalty)
         show_derived(self, found.point)
         return found
 

@@ -9,6 +9,8 @@ from autopeft.errors import RequestError
 
 if TYPE_CHECKING:
     from autopeft.api.result import SearchResult
+    from autopeft.export.average import Averaged
+    from autopeft.export.compress import Compressed
 
 
 def export(  # noqa: PLR0913, PLR0917 - each is an option
@@ -39,6 +41,20 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
     keep: Annotated[
         float, typer.Option(help="With --compress ternary: share of the entries that are kept.")
     ] = 0.1,
+    average: Annotated[
+        Literal["mwa"] | None,
+        typer.Option(
+            help="mwa: the mean of the checkpoints that train --checkpoints kept, weighted by "
+            "their loss; its quality is measured.",
+        ),
+    ] = None,
+    penalty: Annotated[
+        float,
+        typer.Option(
+            help="With --average: how much a larger loss counts against a checkpoint; 0 for a "
+            "mean of all alike.",
+        ),
+    ] = 1.0,
     push_to_hub: Annotated[
         str | None, typer.Option(help="Send the folder to owner/name on the Hugging Face Hub.")
     ] = None,
@@ -51,8 +67,11 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
         raise RequestError("Name the folder to make with --to.")
     if private and push_to_hub is None:
         raise RequestError("--private goes with --push-to-hub: name a repository.")
-    if compress is not None and merge:
-        raise RequestError("--merge folds in the adapter as it was trained: leave --compress out.")
+    if compress is not None and average is not None:
+        raise RequestError("--compress and --average each make an adapter: leave one of them out.")
+    if merge and (compress or average):
+        option = "--compress" if compress else "--average"
+        raise RequestError(f"--merge folds in the adapter as it was trained: leave {option} out.")
     study, which = _study_and_pick(study, pick)
     # Loads torch, which the help does not need.
     from autopeft.api.export import parse_formats
@@ -66,11 +85,15 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
         check_hub(push_to_hub)
     result = open_study(study)
     check_target(to)  # before the work, not after it
-    compressed = result.compress(which, compress, keep) if compress else None
-    folder = result.export(to, which, asked, merge=merge, compressed=compressed)
+    derived: Compressed | Averaged | None = None
+    if compress is not None:
+        derived = result.compress(which, compress, keep)
+    elif average is not None:
+        derived = result.average(which, penalty)
+    folder = result.export(to, which, asked, merge=merge, derived=derived)
     _tell(result, which, to, folder)
-    if compressed is not None:
-        console().print(compressed.point.sentence(), highlight=False)
+    if derived is not None:
+        console().print(derived.point.sentence(), highlight=False)
     if push_to_hub is not None:
         # An account may have a default of its own, which only --private goes before.
         address = push(folder, push_to_hub, private=True if private else None)

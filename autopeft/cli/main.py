@@ -64,6 +64,14 @@ def train(
     seeds: Annotated[
         int, typer.Option(min=1, help="Train it with so many seeds; mean and error are shown.")
     ] = 1,
+    checkpoints: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Evaluate and keep so many states over the last half of a training, for export "
+            "--average; 1 keeps the end alone.",
+        ),
+    ] = 1,
     to: Annotated[
         Path | None, typer.Option(help="Folder to make of the result. Default: none yet.")
     ] = None,
@@ -79,7 +87,8 @@ def train(
     """Train one configuration to the end, as a study of one trial."""
     from autopeft.cli.train import train_command
 
-    train_command(config, seeds, to, study, settings, json_output=json_output)
+    settings |= {"repeats": seeds, "checkpoints": checkpoints}
+    train_command(config, to, study, settings, json_output=json_output)
 
 
 @app.command()

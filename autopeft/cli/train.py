@@ -10,7 +10,6 @@ from autopeft.export.folder import check_target
 
 def train_command(
     config: str,
-    seeds: int,
     to: Path | None,
     study: Path | None,
     settings: dict[str, Any],
@@ -21,8 +20,12 @@ def train_command(
     if to is not None:
         check_target(to)  # before the work, not after it
     # A space of one point: all that a search records of a trial is recorded of this one.
-    one = {"configuration": config, "trials": 1, "strategy": "random", "fidelity": "none"}
-    one["repeats"] = seeds
+    one: dict[str, Any] = {
+        "configuration": config,
+        "trials": 1,
+        "strategy": "random",
+        "fidelity": "none",
+    }
     result = search_command(study, {**settings, **one}, resume=False, json_output=json_output)
     if to is not None:
         folder = result.export(to)

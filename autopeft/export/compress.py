@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from peft import PeftModel, set_peft_model_state_dict
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from autopeft.errors import RequestError
+from autopeft.export.scorer import Scorer
 from autopeft.methods.compression import (
     packed_int8,
     packed_ternary,
@@ -19,8 +20,6 @@ from autopeft.methods.compression import (
 )
 from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.engine import Engine
-from autopeft.trials.measuring import measured
-from autopeft.trials.precision import Arithmetic
 from autopeft.trials.trial import TrialRecord
 
 Compression = Literal["ternary", "int8"]
@@ -97,7 +96,7 @@ def compress(
     """
     trained = load_file(adapter / _WEIGHTS)
     model = PeftModel.from_pretrained(engine.base, str(adapter))
-    score = _Scorer(engine, model, record.quality_metric)
+    score = Scorer(engine, model, record.quality_metric)
     before, _ = score(trained)
     params = record.cost.adapter_params
     best: tuple[float, float] | None = None
@@ -128,22 +127,6 @@ def compress(
         chosen = Compressed(point=point, tensors=tensors, packed=packed, metadata=metadata)
     assert chosen is not None
     return chosen
-
-
-class _Scorer:
-    """Measures tensors in the place of an adapter's."""
-
-    def __init__(self, engine: Engine, model: PeftModel, metric: str) -> None:
-        self._engine, self._model, self._metric = engine, model, metric
-        self._arithmetic = Arithmetic(engine.dtype, engine.device)
-
-    def __call__(self, tensors: Mapping[str, torch.Tensor]) -> tuple[float, float]:
-        """Return quality and mean loss."""
-        set_peft_model_state_dict(self._model, dict(tensors))
-        metrics, loss = measured(
-            self._model, self._engine, self._arithmetic, self._engine.prefix(0)
-        )
-        return metrics[self._metric], loss
 
 
 _Candidate = tuple[float | None, dict[str, torch.Tensor], dict[str, str]]

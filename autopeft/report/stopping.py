@@ -3,6 +3,7 @@
 from autopeft.report.summary import Summary
 from autopeft.study.evidence import LEAST_CORRELATION, RungEvidence, rung_evidence
 from autopeft.study.standing import Comparison
+from autopeft.trials.kept_checkpoints import LATE
 
 _NAMES = {
     "blend": "losses and quality together",
@@ -19,8 +20,9 @@ def rung_facts(summary: Summary) -> list[RungEvidence]:
     if not records:
         return []
     comparison = Comparison(objectives=summary.objectives, reference=summary.reference)
-    rungs = range(len(records[0].spec.rungs) - 1)
-    return [rung_evidence(records, rung, comparison) for rung in rungs]
+    # Late rungs are for checkpoints that are kept: nothing is stopped there.
+    early = [i for i, share in enumerate(records[0].spec.rungs) if share < LATE]
+    return [rung_evidence(records, rung, comparison) for rung in early]
 
 
 def rung_lines(summary: Summary) -> list[str]:

@@ -233,7 +233,8 @@ class Study:
         if record.status is TrialStatus.PAUSED:
             self._tell("finished", record)
             return Decision.PAUSE
-        if report.last or record.repeat_of is not None or self._shortlist is not None:
+        undecided = report.last or record.repeat_of is not None or self.plan.fidelity == "none"
+        if undecided or self._shortlist is not None:
             return Decision.CONTINUE
         return self._halving.decide(self._searched(), number, report.rung)
 

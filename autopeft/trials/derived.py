@@ -9,7 +9,7 @@ from typing import Any, Literal
 from autopeft.errors import StudyError
 
 #: How an adapter was made of a trial's: compressed, or as a mean of a training's checkpoints.
-Way = Literal["ternary", "int8"]
+Way = Literal["ternary", "int8", "mwa"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,21 @@ class DerivedPoint:
         """How it was made, in a few words."""
         if self.way == "int8":
             return "8-bit integers"
+        if self.way == "mwa":
+            n, penalty = self.settings["checkpoints"], self.settings["penalty"]
+            return f"mean of {n:g} checkpoints, penalty {penalty:g}"
         return f"ternary, {100 * self.settings['keep']:g} % kept"
 
     def sentence(self) -> str:
         """Return what happened, for people."""
+        if self.way == "mwa":
+            worse = self.quality < self.quality_before
+            return (
+                f"The {self.how} has {self.metric} {self.quality:.4f}; the last one alone has "
+                f"{self.quality_before:.4f}."
+                + " Here the mean is worse: leave --average out."
+                * worse
+            )
         return (
             f"Compressed ({self.how}) its {self.metric} is {self.quality:.4f}, and was "
             f"{self.quality_before:.4f}; the file has {self.bytes:,} bytes, and had "

@@ -50,7 +50,7 @@ class TrialExecution:
                 if self._run.reported:
                     self._seconds = self._run.reported.seconds
                     return self._run.reported
-            report = self._run.advance()
+            report = self._run.advance(self._folder)
             self._seconds = report.seconds
             if not report.last:
                 self._run.save_checkpoint(self._checkpoint)
@@ -95,6 +95,8 @@ class TrialExecution:
             self._run.close()
             self._run = None
         shutil.rmtree(self._checkpoint, ignore_errors=True)
+        if not (self._folder / "adapter").is_dir():  # what a mean would be joined with is not there
+            shutil.rmtree(self._folder / "kept", ignore_errors=True)
         with contextlib.suppress(OSError):  # a trial that left nothing leaves no folder
             self._folder.rmdir()
 

@@ -25,7 +25,7 @@ class StudyFolder:
         study.db          Optuna's storage: the one record of the trials
         space.yaml        the search space as it was read
         warm_start.json   what was taken from earlier studies, if anything was
-        trials/0007/      adapter of a complete trial, checkpoint of a running one
+        trials/0007/      adapter of a complete trial and what it kept, checkpoint of a running one
         derived.jsonl     adapters made of trials' weights, as they were measured
         report/           report.html, front.csv, front.json, pareto.html, pareto.png
 

@@ -22,6 +22,7 @@ from autopeft.methods.method import AttachContext
 from autopeft.trials.averaging import AveragedWeights
 from autopeft.trials.batches import Epochs
 from autopeft.trials.engine import Engine
+from autopeft.trials.kept_checkpoints import LATE, has_mean, kept_at
 from autopeft.trials.measuring import DivergedError, measured
 from autopeft.trials.precision import Arithmetic
 from autopeft.trials.trial import RungReport, TrialSpec
@@ -70,11 +71,15 @@ class TrialRun:
         self._seconds = 0.0
         self.reported: RungReport | None = None
 
-    def advance(self) -> RungReport:
+    def advance(self, keep: Path | None = None) -> RungReport:
         """Train to the next rung and evaluate there.
 
         Before the end the mean of the weights over the last half of the steps is evaluated, at
         the end the weights themselves.
+
+        Args:
+            keep: The trial's folder, where late states before the end are kept as they were
+                evaluated (`trials/kept_checkpoints.py`); `None` keeps none.
 
         Raises:
             DivergedError: If a loss or a metric is not finite.
@@ -88,6 +93,8 @@ class TrialRun:
         losses = self._train_to(target, averaged)
         with averaged.in_place() if averaged else nullcontext():
             metrics, eval_loss = self.evaluate()
+            if keep is not None and self._is_kept():
+                self.save_adapter(kept_at(keep, self._step))
         self._seconds += time.perf_counter() - started
         report = RungReport(
             rung=self._rung,
@@ -105,6 +112,10 @@ class TrialRun:
         self._rung += 1
         self.reported = report
         return report
+
+    def _is_kept(self) -> bool:
+        late = self.spec.rungs[self._rung] >= LATE and self._step < self.total_steps
+        return late and has_mean(self.spec.configuration)
 
     def evaluate(self) -> tuple[dict[str, float], float]:
         """Return the task's metrics and the mean loss on the validation rows."""

@@ -68,7 +68,7 @@ def test_the_quality_is_that_of_both_files(
     assert point.how in (study.folder.report / "report.html").read_text()
     assert point.how in (study.folder.report / "pareto.html").read_text()
 
-    folder = study.export(tmp_path / "out", pick, compressed=found)
+    folder = study.export(tmp_path / "out", pick, derived=found)
     model = Path(study.manifest["model"]["location"])
     results = []
     for place, load in (
