@@ -1,5 +1,8 @@
 """What the files of an export say beside the trial itself, from a study."""
 
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 from autopeft.api.result import SearchResult
@@ -33,7 +36,7 @@ def export_facts(result: SearchResult, record: TrialRecord) -> ExportFacts:
         fingerprint=task["fingerprint"],
         train_rows=task["train_rows"],
         eval_rows=task["eval_rows"],
-        command=result.manifest["command"],
+        command=without_folders(result.manifest["command"]),
         versions=result.manifest["versions"],
         front=front_table(result.summary),
         trials=result.summary.statuses(),
@@ -45,6 +48,20 @@ def reference_of(manifest: dict[str, Any]) -> ModelReference:
     """Return the base model of a study."""
     model = manifest["model"]
     return ModelReference(name=model["name"], location=model["location"], hub_id=model["hub_id"])
+
+
+def without_folders(command: str) -> str:
+    """Return a command without the folders of this machine: files and folders by their names."""
+    return shlex.join(_without_folder(word) for word in shlex.split(command))
+
+
+def _without_folder(word: str) -> str:
+    # An option and its value in one word; a database in a file; a path by itself.
+    prefix, path = re.fullmatch(r"(-[^=]*=)?(?s:(.*))", word).groups()  # type: ignore[union-attr]
+    prefix = prefix or ""
+    if path.startswith("sqlite:///"):
+        prefix, path = f"{prefix}sqlite:///", path.removeprefix("sqlite:///")
+    return prefix + (Path(path).name if path.startswith(("/", "~", "..")) else path)
 
 
 def _writing(task: dict[str, Any]) -> Writing | None:

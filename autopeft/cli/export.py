@@ -1,5 +1,6 @@
 """`autopeft export`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -106,11 +107,15 @@ def _tell(result: "SearchResult", which: str, to: Path, folder: Path) -> None:
 
     record = result.pick(which)
     texts = " ".join(f'"{text}"' for text in example_texts(result.manifest["task"]["n_texts"]))
+    model = result.manifest["model"]
+    # The folder does not say where the base model lies on this machine.
+    local = model["location"] != model["hub_id"]
+    base = f" --base-model {shlex.quote(model['location'])}" if local else ""
     method = record.spec.configuration.method
     console().print(
         f"Trial {record.number} ({method}, {result.summary.metric} {record.quality:.4f}, "
         f"{record.cost.adapter_params:,} adapter parameters) is in {folder}\n"
-        f"Try it:  python {to}/predict.py {texts}",
+        f"Try it:  python {to}/predict.py{base} {texts}",
         highlight=False,
     )
 

@@ -82,8 +82,8 @@ class ExportFacts:
 
     @property
     def base(self) -> str:
-        """Name of the base model for other machines: the Hub id if there is one."""
-        return self.reference.hub_id or self.reference.location
+        """Name of the base model for other machines: the Hub's, or that of its folder or file."""
+        return self.reference.hub_id or Path(self.reference.location).name
 
 
 def example_texts(n_texts: int) -> list[str]:

@@ -43,7 +43,7 @@ def export_trial(
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=".export-") as scratch:
         folder = Path(scratch) / "export"
         shutil.copytree(adapter, folder)
-        _name_base(folder / "adapter_config.json", facts.base)
+        _name_base(folder / "adapter_config.json", facts.reference.hub_id)
         library = _library(folder)
         configuration = record.spec.configuration.to_dict()
         text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
@@ -98,8 +98,8 @@ def check_trial(record: TrialRecord, adapter: Path) -> None:
         raise StudyError(f"The weights of trial {record.number} are missing: '{adapter}'.")
 
 
-def _name_base(path: Path, base: str) -> None:
-    """Write the base model's name for other machines into peft's config."""
+def _name_base(path: Path, base: str | None) -> None:
+    """Write the base model's name on the Hub into peft's config, or that it has none."""
     if path.is_file():
         config = json.loads(path.read_text(encoding="utf-8"))
         config["base_model_name_or_path"] = base

@@ -24,7 +24,7 @@ def log_model(
 
     The model takes a column of strings for each text and gives `label` and `score`, `value` where
     a number is predicted, or `text` where text is written. The base model is loaded from where
-    `predict.py` of the folder finds it; it is not part of what is logged.
+    it lay for the search, or from the Hub; it is not part of what is logged.
 
     Args:
         folder: As `export_trial` made it.
@@ -37,6 +37,7 @@ def log_model(
     code = folder.parent / "predictor.py"
     text = fill("mlflow_predictor.py.txt", answer=answer, columns=repr(columns))
     code.write_text(text, encoding="utf-8")
+    local = facts.reference.is_local
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on type hints, from the import on
         import mlflow.pyfunc
@@ -47,6 +48,7 @@ def log_model(
                 name=MODEL,
                 python_model=str(code),
                 artifacts={"export": str(folder)},
+                model_config={"local_base": facts.reference.location} if local else None,
                 signature=_signature(facts, columns),
                 pip_requirements=_requirements(folder, facts.versions),
                 registered_model_name=registered,

@@ -36,7 +36,7 @@ def recipe(name: str, record: TrialRecord, adapter: Path, facts: ExportFacts) ->
     text = yaml.safe_dump(
         project.settings(training, plan), sort_keys=False, allow_unicode=True, width=100
     )
-    return project.file, "".join(f"# {line}\n" for line in _header(project, record)) + text
+    return project.file, "".join(f"# {line}\n" for line in _header(project, record, facts)) + text
 
 
 def _check_task(project: Project, facts: ExportFacts) -> None:
@@ -91,7 +91,7 @@ def _training(record: TrialRecord, facts: ExportFacts) -> RecipeTraining:
     )
 
 
-def _header(project: Project, record: TrialRecord) -> list[str]:
+def _header(project: Project, record: TrialRecord, facts: ExportFacts) -> list[str]:
     limit = record.spec.configuration.training.max_tokens
     lines = [
         f"Trains the configuration of trial {record.number} with {project.title}; the fields are "
@@ -100,6 +100,10 @@ def _header(project: Project, record: TrialRecord) -> list[str]:
         "It computes in float32; on a GPU with bf16 units, bf16: true is faster. The order of the",
         "rows is another one than in the search, so that the result differs by its noise.",
     ]
+    if facts.reference.hub_id is None:
+        lines.append(
+            f"The base model has no name on the Hub: write its folder in the place of {facts.base}."
+        )
     if limit is not None:
         lines.append(f"There is no field for the search's limit of {limit} tokens a batch.")
     return lines

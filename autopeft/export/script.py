@@ -1,5 +1,6 @@
 """`predict.py`: the script that loads an exported folder and uses it."""
 
+import json
 import string
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ def predict_script(facts: ExportFacts, library: str) -> str:
         "tokenizer": _tokenizer(facts),
         "load": "\n".join(_load(facts, model_class, library)),
         "needs": "torch, transformers" + (f" and {library}" if library != "transformers" else ""),
-        "base": repr(facts.base),
-        "local_base": repr(facts.reference.location if facts.reference.is_local else None),
+        "base": repr(facts.reference.hub_id),
+        "base_name": in_quotes(facts.base),
         "max_length": str(facts.max_length),
     }
     if writing is None:
@@ -43,6 +44,11 @@ def fill(template: str, **values: Any) -> str:
     """Return a template with its values."""
     text = (_TEMPLATES / template).read_text(encoding="utf-8")
     return string.Template(text).substitute(values)
+
+
+def in_quotes(text: str) -> str:
+    """Return a text as it stands between double quotes in a script."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _imports(model_class: str, library: str) -> str:

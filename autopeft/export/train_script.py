@@ -5,7 +5,7 @@ from transformers import PreTrainedModel
 
 from autopeft.errors import RequestError
 from autopeft.export.facts import ExportFacts
-from autopeft.export.script import CLASSES, fill
+from autopeft.export.script import CLASSES, fill, in_quotes
 from autopeft.methods.depth import frozen_depth
 from autopeft.methods.library import LibraryMethod
 from autopeft.methods.registry import get_method
@@ -66,8 +66,8 @@ def train_script(
         "train.py.txt",
         needs="torch and transformers" if full else "torch, transformers and peft",
         imports=_imports(model_class, full=full),
-        local_base=repr(facts.reference.location if facts.reference.is_local else None),
-        base=repr(facts.base),
+        base=repr(facts.reference.hub_id),
+        base_name=in_quotes(facts.base),
         recorded=f"{record.quality:.6f}",
         metric=facts.metric,
         seed=str(record.spec.seed),

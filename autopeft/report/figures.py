@@ -200,4 +200,7 @@ def _coordinates(records: Sequence[TrialRecord]) -> tuple[list[int], list[Any]]:
 
 
 def _title(summary: Summary) -> str:
-    return f"{summary.task} on {summary.model}: quality against size"
+    # The picture goes with what is handed on, where a folder of this machine says nothing.
+    path = Path(summary.model)
+    model = path.name if path.is_absolute() else summary.model
+    return f"{summary.task} on {model}: quality against size"

@@ -117,10 +117,14 @@ def test_components_that_were_searched_together_give_their_quality_again(
     assert len(set(again)) > 1  # they differ, so equality says something
 
 
-def test_predict_runs_as_the_message_says(tiny_study: SearchResult, tmp_path: Path) -> None:
+def test_predict_runs_as_the_message_says(
+    tiny_study: SearchResult, tiny_model: Path, tmp_path: Path
+) -> None:
     folder = tiny_study.export(tmp_path / "mine", pick="smallest")
+    check_no_paths(folder, tiny_study.folder.path, tiny_model)
+    arguments = ["--base-model", str(tiny_model), "word1 word2 word3"]
     done = subprocess.run(
-        [sys.executable, str(folder / "predict.py"), "word1 word2 word3"],
+        [sys.executable, str(folder / "predict.py"), *arguments],
         capture_output=True,
         text=True,
         check=True,
@@ -128,6 +132,15 @@ def test_predict_runs_as_the_message_says(tiny_study: SearchResult, tmp_path: Pa
     label, score = done.stdout.split("\t")
     assert label in {"negative", "positive"}
     assert 0.5 <= float(score) <= 1.0
+
+
+def check_no_paths(folder: Path, *places: Path) -> None:
+    """Check that no file of an export names a folder of this machine."""
+    private = {str(path).encode() for path in (*places, *(p.parent for p in places), Path.home())}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {"README.md", "predict.py", "adapter_config.json"} & {path.name for path in files}
+    found = [(f.name, p) for f in files for p in private if p != b"/" and p in f.read_bytes()]
+    assert found == []
 
 
 def test_a_search_of_densities_exports_what_it_counted(
@@ -197,13 +210,17 @@ def test_a_model_that_writes_gives_its_quality_again(
     if format_ == "peft":
         monkeypatch.setitem(sys.modules, "autopeft", None)  # an import of it fails
     script = runpy.run_path(str(file))
-    model, tokenizer = script["load"]()
+    base = str(tmp_path / "model")
+    model, tokenizer = script["load"](base)
+    check_no_paths(folder, result.folder.path, tmp_path / "model")
     right = [tokens_that_are_right(model, tokenizer, row) for row in ROWS[32:]]
     again = float(torch.cat(right).double().mean())
     assert again == pytest.approx(result.best().quality, abs=1e-9)
     assert again > 0.7  # something was learned, so equality says something
     question = ROWS[0]["question"]
-    monkeypatch.setattr(sys, "argv", ["predict.py", "--max-new-tokens", "3", question])
+    monkeypatch.setattr(
+        sys, "argv", ["predict.py", "--base-model", base, "--max-new-tokens", "3", question]
+    )
     capsys.readouterr()
     runpy.run_path(str(file), run_name="__main__")
     written = capsys.readouterr().out

@@ -104,7 +104,8 @@ def test_the_script_gives_the_weights_again(
     write_rows(folder, data)
 
     monkeypatch.setitem(sys.modules, "autopeft", None)  # an import of it fails
-    monkeypatch.setattr(sys, "argv", ["train.py", "--out", str(tmp_path / "again")])
+    arguments = ["--out", str(tmp_path / "again"), "--base-model", str(model)]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     runpy.run_path(str(folder / "train.py"), run_name="__main__")
 
     weights = "model" if "full" in changes.values() else "adapter_model"

@@ -1,6 +1,8 @@
 import ast
 import json
 import runpy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from autopeft.api.facts import without_folders
 from autopeft.errors import StudyError
 from autopeft.export.facts import ExportFacts, Writing
 from autopeft.export.folder import export_trial
@@ -73,7 +76,7 @@ def test_the_script_holds_what_was_asked_and_is_valid(tmp_path: Path, adapter: P
     assert constants(to / "predict.py") == {
         "LABELS": list(FACTS.labels),
         "MAX_LENGTH": 64,
-        "LOCAL_BASE": "/somewhere/m",
+        "BASE": "org/m",
     }
 
 
@@ -84,7 +87,7 @@ def constants(script: Path) -> dict[str, object]:
         for node in ast.parse(script.read_text()).body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in {"LABELS", "MAX_LENGTH", "LOCAL_BASE", "COLUMNS", "PROMPT"}
+        and node.targets[0].id in {"LABELS", "MAX_LENGTH", "BASE", "COLUMNS", "PROMPT"}
     }
 
 
@@ -151,9 +154,44 @@ def test_the_hub_is_told_no_folder_of_this_machine(tmp_path: Path, adapter: Path
     to = export_trial(record(0, [0.5, 0.6], 100), adapter, facts, tmp_path / "out")
     card = ModelCard.load(to / "README.md")
     assert card.data.base_model is None
+    assert constants(to / "predict.py")["BASE"] is None
+    assert json.loads((to / "adapter_config.json").read_text())["base_model_name_or_path"] is None
+    done = run_script(to / "predict.py", "a", "b")
+    assert (done.returncode, done.stderr) == (1, f"{NO_BASE}\n")
     assert card.data.license is None
     assert "its card was not at hand" in card.text
     assert not (to / "front.png").exists()
+
+
+@pytest.mark.parametrize("hub_id", ["org/m", None])
+def test_no_file_names_a_folder_of_this_machine(
+    hub_id: str | None, tmp_path: Path, adapter: Path
+) -> None:
+    reference = ModelReference(name="/somewhere/m", location="/somewhere/m", hub_id=hub_id)
+    command = (
+        "autopeft search --model /somewhere/m --data='/somewhere/with spaces/rows.csv' "
+        "--storage sqlite:////somewhere/study.db --config /somewhere/studies/mine:17 --study ~/mine "
+        "--mlflow-uri http://host/somewhere --space ../spaces/own.yaml"
+    )
+    asked = without_folders(command)
+    assert asked == (
+        "autopeft search --model m '--data=rows.csv' --storage sqlite:///study.db "
+        "--config mine:17 --study mine --mlflow-uri http://host/somewhere --space own.yaml"
+    )
+    facts = replace(FACTS, reference=reference, command=asked.replace("http://host/somewhere", ""))
+    to = export_trial(record(0, [0.5, 0.6], 100), adapter, facts, tmp_path / "out")
+    texts = {path.name: path.read_text() for path in to.iterdir()}
+    assert len(texts) == 5
+    assert [name for name, text in texts.items() if "somewhere" in text] == []
+    assert all((hub_id or "m") in texts[name] for name in ("README.md", "predict.py"))
+
+
+NO_BASE = "Name the folder of the base model m with --base-model: it has no name on the Hub."
+
+
+def run_script(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_the_script_reads_a_gguf_file_as_transformers_does(tmp_path: Path, adapter: Path) -> None:
