@@ -88,7 +88,7 @@ def test_a_density_is_refused(tmp_path: Path) -> None:
 
 def test_checkpoints_come_with_the_loss_that_was_measured_of_them(tmp_path: Path) -> None:
     trial = record(3, [0.5, 0.6], 1)
-    with pytest.raises(RequestError, match="kept no checkpoints .* --checkpoints 5"):
+    with pytest.raises(RequestError, match=r"kept no checkpoints .* --checkpoints 5"):
         check_averageable(trial, tmp_path)
     folder = kept_at(tmp_path, trial.reports[0].step)
     folder.mkdir(parents=True)
