@@ -152,7 +152,9 @@ def test_a_decoder_learns_to_write_own_data(
         (1, "complete"),
     ]
     export = run(capsys, "export", tmp_path / "s", "--to", tmp_path / "out")
-    assert 'predict.py "a text" "its second text"\n' in export.out
+    # Where the model lies is said to the user here, and not in the folder.
+    assert "predict.py --base-model /" in export.out
+    assert export.out.endswith(' "a text" "its second text"\n')
     # Plain text has no columns to read, and a script takes its beginning.
     plain = [*as_options({**about, "config": "preset:lora-qv", "epochs": 1})]
     plain += ["--study", tmp_path / "t", "--to", tmp_path / "p"]

@@ -86,7 +86,7 @@ def test_the_winner_is_a_model_that_predicts(
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    model, tokenizer = script.load()
+    model, tokenizer = script.load(tiny_study.manifest["model"]["location"])
     expected = [script.predict(model, tokenizer, text) for text in texts]
     for address in (f"runs:/{parent.info.run_id}/model", "models:/sentiment/1"):
         mlflow.set_tracking_uri(uri)
