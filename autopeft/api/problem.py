@@ -30,7 +30,7 @@ from autopeft.study.study import StudyPlan
 from autopeft.tasks.data import TaskData, load_data, own_task
 from autopeft.tasks.metrics import METRICS
 from autopeft.tasks.task import TaskSpec, find_task
-from autopeft.trials.kept_checkpoints import late_shares
+from autopeft.trials.kept_checkpoints import check_mean, late_shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +219,8 @@ def _space(
         configuration = configuration_of(request.configuration, spec, asked, training)
         if problem := no_room(added_tokens(configuration), spec, max_length):
             raise SpaceError(f"The configuration cannot be attached: {problem}: set --max-length.")
+        if request.checkpoints > 1:
+            check_mean(configuration, f"'{request.configuration}'")
         text = point_space(configuration, spec.n_layers)
         space = read_space(text, shape, request.configuration, catalogue())
         count = count_parameters(configuration, spec)

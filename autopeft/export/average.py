@@ -18,7 +18,7 @@ from autopeft.errors import RequestError
 from autopeft.export.scorer import Scorer
 from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.engine import Engine
-from autopeft.trials.kept_checkpoints import WITH_A_MEAN, has_mean, kept_at
+from autopeft.trials.kept_checkpoints import check_mean, kept_at
 from autopeft.trials.trial import TrialRecord
 
 _WEIGHTS = "adapter_model.safetensors"
@@ -86,14 +86,7 @@ def check_averageable(record: TrialRecord, trial: Path) -> list[tuple[Path, floa
     Raises:
         RequestError: If it kept none, or a mean of its weights means nothing.
     """
-    configuration = record.spec.configuration
-    names = ", ".join(sorted(WITH_A_MEAN))
-    if not has_mean(configuration):
-        raise RequestError(
-            f"A mean of checkpoints is offered for one component of {names}, without a density: "
-            f"their weights lie in one linear space. Trial {record.number} is "
-            f"{configuration.method}: leave --average out."
-        )
+    check_mean(record.spec.configuration, f"Trial {record.number}")
     kept = [(kept_at(trial, report.step), report.eval_loss) for report in record.reports[:-1]]
     found = [(folder, loss) for folder, loss in kept if (folder / _WEIGHTS).is_file()]
     if not found:

@@ -6,6 +6,7 @@ still move far; the rungs of a search lie there, so that a search keeps none.
 
 from pathlib import Path
 
+from autopeft.errors import RequestError
 from autopeft.space.configuration import Configuration
 
 #: From this share of a training on, what is evaluated before the end is kept.
@@ -35,6 +36,25 @@ def has_mean(configuration: Configuration) -> bool:
     params = dict(components[0].params)
     # KaSA trains beside a part of the base's spectrum, and a mask may be another one later.
     return params.get("density", 1.0) == 1.0 and params.get("variant") != "kasa"
+
+
+def check_mean(configuration: Configuration, whose: str) -> None:
+    """Check that a mean of a configuration's checkpoints is a state of the same method.
+
+    Args:
+        configuration: The configuration.
+        whose: What it is called in the message.
+
+    Raises:
+        RequestError: If it is not.
+    """
+    if not has_mean(configuration):
+        names = ", ".join(sorted(WITH_A_MEAN))
+        raise RequestError(
+            f"A mean of checkpoints is offered for one component of {names}, without a density: "
+            f"their weights lie in one linear space. {whose} is "
+            f"{configuration.method}: leave --average and --checkpoints out."
+        )
 
 
 def kept_at(trial: Path, step: int) -> Path:

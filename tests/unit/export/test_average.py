@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autopeft.api.problem import resolve
 from autopeft.api.request import SearchRequest
 from autopeft.errors import RequestError
 from autopeft.export.average import check_averageable, metric_weights, weighted_mean
@@ -102,3 +103,16 @@ def test_checkpoints_are_of_trainings_to_the_end() -> None:
         SearchRequest.build(checkpoints=3)
     with pytest.raises(RequestError, match="--checkpoints"):
         SearchRequest.build(checkpoints=math.inf, fidelity="none")
+
+
+def test_a_training_is_not_asked_for_checkpoints_without_a_mean(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("{method: oft, training: {learning_rate: 0.01}}")
+    about = {"model": str(tiny_model), "data": tiny_data, "task": "sst2", "fidelity": "none"}
+    request = SearchRequest.build(**about, configuration=str(config), checkpoints=3)
+    with pytest.raises(RequestError, match="is oft: leave --average and --checkpoints out"):
+        resolve(request)
+    config.write_text("{method: lora, training: {learning_rate: 0.01}}")
+    assert resolve(request).plan().rungs == late_shares(3)
