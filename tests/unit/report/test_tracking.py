@@ -10,6 +10,9 @@ from mlflow.tracking import MlflowClient
 
 from autopeft.report.mlflow_runs import (
     EXPERIMENT,
+    NUMBER_TAG,
+    REPORTS_TAG,
+    STUDY_TAG,
     StudyRuns,
     TrackedStudy,
     TrackingPlace,
@@ -223,6 +226,23 @@ def test_what_was_done_without_an_answer_is_not_done_again(
 
 def _fail(*_: object) -> None:
     raise MlflowException("away")
+
+
+def test_a_write_in_which_the_server_died_is_finished(tmp_path: Path) -> None:
+    """Of a rung its metrics were written and not their count, of a trial its bare run."""
+    place = local_place(tmp_path / "studies")
+    tracker = MlflowTracker(place, STUDY)
+    tracker.catch_up([record(0, [0.5], 100, None)])
+    client, begun = MlflowClient(place.uri), runs(place)[1]
+    client.delete_tag(begun.info.run_id, REPORTS_TAG)
+    tags = {STUDY_TAG: STUDY.study_id, NUMBER_TAG: "1"}
+    client.create_run(begun.info.experiment_id, tags=tags)
+    MlflowTracker(place, STUDY).catch_up([record(0, [0.5, 0.6], 100), record(1, [0.4], 200)])
+    _, first, second = runs(place)
+    history = client.get_metric_history(first.info.run_id, "quality")
+    assert [m.value for m in history] == [0.5, 0.6]
+    assert (second.data.params["method"], second.data.metrics["adapter_params"]) == ("lora", 200)
+    assert {first.info.status, second.info.status} == {"FINISHED"}
 
 
 @pytest.mark.parametrize("before", [None, TrialStatus.PAUSED])
