@@ -96,5 +96,6 @@ def test_nothing_went_wrong_in_the_frame(
 ) -> None:
     assert frame.title()
     picture: Path = tmp_path_factory.getbasetemp() / "mlflow-page.png"
+    frame.locator(FRONT).scroll_into_view_if_needed()
     page.screenshot(path=picture)  # to be looked at
     assert complaints == []
