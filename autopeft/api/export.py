@@ -11,6 +11,7 @@ from autopeft.errors import StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts
 from autopeft.export.folder import Part
 from autopeft.export.merge import check_mergeable, write_merged
+from autopeft.export.mlflow_model import write_model
 from autopeft.export.projects import PROJECTS
 from autopeft.export.recipes import recipe
 from autopeft.export.rows import write_llama_factory_rows, write_rows
@@ -22,7 +23,9 @@ from autopeft.tasks.data import TaskData
 from autopeft.trials.trial import TrialRecord
 
 #: What an export can hold; the adapter in peft's files is always in it.
-FORMATS = ("peft", "script", *PROJECTS)
+FORMATS = ("peft", "script", "mlflow", *PROJECTS)
+#: Those that hold the rows of the study.
+_TRAINING = ("script", *PROJECTS)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ def further_parts(
     Raises:
         AutopeftError: If a format cannot hold the trial, or the data is not there any more.
     """
-    asked = [name for name in formats if name != "peft"]
+    asked = [name for name in formats if name in _TRAINING]
     recipes = [recipe(name, record, adapter, facts) for name in asked if name in PROJECTS]
     data = study_data(manifest) if asked else None
     if data is not None and "script" in asked:
@@ -90,7 +93,10 @@ def further_parts(
             trust_remote_code=request["trust_remote_code"],
         )
         recipes.append(("train.py", text))
-    parts: list[Part] = [partial(_write_text, name=name, text=text) for name, text in recipes]
+    parts: list[Part] = []
+    if "mlflow" in formats:  # first: it takes the adapter along, and no rows or merged weights
+        parts.append(partial(write_model, facts=facts))
+    parts += [partial(_write_text, name=name, text=text) for name, text in recipes]
     if data is not None:
         parts.append(partial(write_rows, data=data))
         if "llama-factory" in asked:

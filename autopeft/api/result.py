@@ -146,7 +146,7 @@ class SearchResult:
             facts = replace(facts, measured=point.quality, derived=point.sentence())
         parts = further_parts(self.manifest, record, adapter, facts, formats, merge=merge)
         if derived is not None:
-            parts.append(derived.write)
+            parts.insert(0, derived.write)  # the others take what is in the folder then
         return export_trial(record, adapter, facts, target, parts)
 
     def compress(

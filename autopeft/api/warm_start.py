@@ -17,7 +17,8 @@ MLFLOW = "mlflow:"
 def read_past(problem: Problem, folder: StudyFolder) -> list[PastStudy]:
     """Return the studies that a request names, with the trials that the search can use.
 
-    A study that is named twice, or that is in an experiment too, counts once.
+    A study that is named twice, or that is in an experiment too, counts once. One with too few
+    trials of use, beside others with enough, is returned without any.
 
     Args:
         problem: What is searched.
@@ -33,11 +34,12 @@ def read_past(problem: Problem, folder: StudyFolder) -> list[PastStudy]:
         usable = [
             study.usable_for(problem.space.space.methods) for study in _named(name, problem, folder)
         ]
-        enough = [study for study in usable if len(study.trials) >= LEAST_TRIALS]
-        if not enough:
+        if all(len(study.trials) < LEAST_TRIALS for study in usable):
             raise RequestError(_too_few(name, usable))
-        for study in enough:
-            found.setdefault(study.study_id, study)
+        for study in usable:
+            known = found.get(study.study_id)
+            if known is None or not known.trials:  # an experiment may be too long for it
+                found[study.study_id] = study.with_enough_trials()
     return list(found.values())
 
 

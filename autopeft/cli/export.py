@@ -28,8 +28,8 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
         str,
         typer.Option(
             "--format",
-            help="What is written beside the adapter, with commas between: script (train.py), trl, "
-            "llama-factory, axolotl.",
+            help="What is written beside the adapter, with commas between: script (train.py), "
+            "mlflow (a model to serve), trl, llama-factory, axolotl.",
         ),
     ] = "peft",
     merge: Annotated[

@@ -1,9 +1,13 @@
 """An exported folder as a model of MLflow, which `mlflow models serve` answers with."""
 
+import os
+import shutil
+import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autopeft.export.facts import ExportFacts
 from autopeft.export.script import fill
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Name of the model within its run: `runs:/RUN/model`.
 MODEL = "model"
+#: Folder of the model within an export.
+FOLDER = "mlflow_model"
 _PACKAGES = ("torch", "transformers", "peft", "safetensors", "mlflow")
 
 
@@ -33,27 +39,54 @@ def log_model(
         uri: Tracking server.
         registered: Name to register it under; a new version if there is one already.
     """
-    answer, columns = _answer(facts)
-    code = folder.parent / "predictor.py"
-    text = fill("mlflow_predictor.py.txt", answer=answer, columns=repr(columns))
-    code.write_text(text, encoding="utf-8")
-    local = facts.reference.is_local
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # advice on type hints, from the import on
+    with _model(folder, facts) as model:
         import mlflow.pyfunc
 
         mlflow.set_tracking_uri(uri)
         with mlflow.start_run(run_id=run_id):
-            logged = mlflow.pyfunc.log_model(
-                name=MODEL,
-                python_model=str(code),
-                artifacts={"export": str(folder)},
-                model_config={"local_base": facts.reference.location} if local else None,
-                signature=_signature(facts, columns),
-                pip_requirements=_requirements(folder, facts.versions),
-                registered_model_name=registered,
-            )
+            logged = mlflow.pyfunc.log_model(name=MODEL, registered_model_name=registered, **model)
     return str(logged.model_uri)
+
+
+def write_model(folder: Path, *, facts: ExportFacts) -> None:
+    """Write the same model into an exported folder, with a copy of what is in it so far.
+
+    Args:
+        folder: As `export_trial` makes it, with `predict.py`.
+        facts: What it is made with.
+    """
+    with _model(folder, facts) as model, tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        import mlflow.pyfunc
+        from mlflow.models import Model
+
+        # Beside the folder: within it, the copy would hold itself.
+        written = Path(scratch) / FOLDER
+        mlflow.pyfunc.save_model(written, **model)
+        described = Model.load(written)
+        [export] = described.flavors["python_function"]["artifacts"].values()
+        export["uri"] = export["path"]  # a folder of this machine that is gone says nothing
+        described.save(written / "MLmodel")
+        shutil.move(written, folder / FOLDER)
+
+
+@contextmanager
+def _model(folder: Path, facts: ExportFacts) -> Iterator[dict[str, Any]]:
+    """Yield what MLflow needs to write a folder as a model, while its files are there."""
+    answer, columns = _answer(facts)
+    local = facts.reference.is_local
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # advice on type hints, from the import on
+        code = Path(scratch) / "predictor.py"
+        text = fill("mlflow_predictor.py.txt", answer=answer, columns=repr(columns))
+        code.write_text(text, encoding="utf-8")
+        yield {
+            "python_model": str(code),
+            "artifacts": {"export": str(folder)},
+            "model_config": {"local_base": facts.reference.location} if local else None,
+            "signature": _signature(facts, columns),
+            "pip_requirements": _requirements(folder, facts.versions),
+        }
 
 
 def _answer(facts: ExportFacts) -> tuple[str, list[str]]:

@@ -1,6 +1,7 @@
 """The Pareto front as an interactive figure (Plotly) and as a picture (Matplotlib)."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from autopeft.report.theme import mark, theme
 from autopeft.study.objective import counts_for_front
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
+#: Letters of a line under the title: MLflow shows the figure in a narrow frame.
+_SUBTITLE = 80
+
 
 def write_figures(summary: Summary, folder: Path) -> list[Path]:
     """Write `pareto.html` and `pareto.png`; return their paths."""
@@ -25,11 +29,13 @@ def write_figures(summary: Summary, folder: Path) -> list[Path]:
     html, png = folder / "pareto.html", folder / "pareto.png"
     # The library travels inside the page: it opens without a network.
     figure = pareto_figure(summary)
+    lines = [part for line in rung_lines(summary) for part in textwrap.wrap(line, _SUBTITLE)]
+    title = {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 16}}
     figure.update_layout(
-        title={"text": _title(summary), "subtitle": {"text": "<br>".join(rung_lines(summary))}},
+        title={"text": _title(summary), "subtitle": {"text": "<br>".join(lines)}, **title},
         template="plotly_white",
         hoverlabel={"align": "left"},
-        margin={"l": 70, "r": 30, "t": 80, "b": 60},
+        margin={"l": 70, "r": 30, "t": 80 + 16 * len(lines), "b": 60},
     )
     figure.write_html(html, include_plotlyjs=True, default_height="97vh")
     pareto_picture(summary).savefig(png, dpi=150)

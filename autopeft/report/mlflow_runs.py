@@ -21,6 +21,9 @@ NUMBER_TAG, STUDY_TAG, REPORTS_TAG = "autopeft.trial", "autopeft.study", "autope
 #: Tags by which a later search learns: a trial's configuration as JSON, the model's layers.
 CONFIGURATION_TAG, LAYERS_TAG = "autopeft.configuration", "autopeft.n_layers"
 SEARCH = -1
+_END_TAG = "status"
+#: A trial's run that lacks this was begun by a search whose server failed before it was described.
+_LAST_OF_DESCRIPTION = "predicted_memory_mib"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,8 @@ class StudyRuns:
         self._runs: dict[int, str] = {}
         self._n_reports: dict[int, int] = {}
         self._open: set[int] = set()
+        self._bare: set[int] = set()
+        self._ends: dict[int, str] = {}
         for library in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
             logging.getLogger(library).setLevel(logging.WARNING)
         if place.artifacts is not None:
@@ -100,20 +105,28 @@ class StudyRuns:
         """Write what is not written yet of a trial: its run, its rungs, its end."""
         number = record.number
         if number not in self._runs:
-            self._begin(record)
+            self._create(_run_name(record), number, self.search_run)
         elif record.result is None and number not in self._open:  # it goes on
             self.client.update_run(self._runs[number], status="RUNNING")
             self._open.add(number)
+        if number in self._bare:
+            self._describe_trial(record)
         for report in record.reports[self._n_reports[number] :]:
             self._report(record, report)
-        if record.result is not None and number in self._open:
+        # A run that is not open may be that of a trial that was paused or interrupted, and went on
+        # while the server was away.
+        if record.result is not None and (
+            number in self._open or self._ends.get(number) != record.result.status.value
+        ):
             self._end(record)
 
     def end_search(
         self, values: Mapping[str, float], step: int, note: str, artifacts: Sequence[Path]
     ) -> None:
         """Write what the search found: metrics, MLflow's note, files."""
-        self._log_metrics(self.search_run, values, step)
+        known = self.client.get_run(self.search_run).data.metrics
+        if known != {**known, **values}:
+            self._log_metrics(self.search_run, values, step)
         self.client.set_tag(self.search_run, "mlflow.note.content", note)
         for path in artifacts:
             self.client.log_artifact(self.search_run, str(path))
@@ -158,9 +171,23 @@ class StudyRuns:
     def _remember(self, run: Run) -> None:
         number = int(run.data.tags[NUMBER_TAG])
         self._runs[number] = run.info.run_id
-        self._n_reports[number] = int(run.data.tags.get(REPORTS_TAG, 0))
-        if run.info.status == "RUNNING" and number != SEARCH:
+        self._n_reports[number] = self._written(run)
+        if number == SEARCH:
+            return
+        if run.info.status == "RUNNING":
             self._open.add(number)
+        if _END_TAG in run.data.tags:
+            self._ends[number] = run.data.tags[_END_TAG]
+        if _LAST_OF_DESCRIPTION not in run.data.metrics:
+            self._bare.add(number)
+
+    def _written(self, run: Run) -> int:
+        """Return how many rungs are written: of a server that died there may be no tag of it."""
+        tagged = int(run.data.tags.get(REPORTS_TAG, 0))
+        if run.info.status in {"FINISHED", "FAILED"} or "fidelity" not in run.data.metrics:
+            return tagged
+        history = self.client.get_metric_history(run.info.run_id, "fidelity")
+        return max(tagged, len({metric.step for metric in history}))
 
     def _create(self, name: str, number: int, parent: str | None) -> str:
         tags = {
@@ -174,14 +201,13 @@ class StudyRuns:
         self._remember(self.client.create_run(self.experiment, run_name=name, tags=tags))
         return self._runs[number]
 
-    def _begin(self, record: TrialRecord) -> None:
+    def _describe_trial(self, record: TrialRecord) -> None:
         configuration = record.spec.configuration
-        again = "" if record.repeat_of is None else f" (repeats {record.repeat_of:03d})"
-        name = f"{record.number:03d} {configuration.method}{again}"
-        run_id = self._create(name, record.number, self.search_run)
+        run_id = self._runs[record.number]
         self.client.set_tag(run_id, CONFIGURATION_TAG, json.dumps(configuration.to_dict()))
         self._log_params(run_id, _params(record, self._study.n_layers))
         self._log_metrics(run_id, _costs(record), step=0)
+        self._bare.discard(record.number)
 
     def _report(self, record: TrialRecord, report: RungReport) -> None:
         values = {
@@ -202,7 +228,7 @@ class StudyRuns:
         run_id = self._runs[record.number]
         result = record.result
         assert result is not None
-        tags = {"status": result.status.value}
+        tags = {_END_TAG: result.status.value}
         if result.reason:
             tags["failure_reason"] = result.reason[:5000]
         self.client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
@@ -210,6 +236,7 @@ class StudyRuns:
         # and its status tag tells the difference.
         self.client.set_terminated(run_id, "FAILED" if result.status.failed else "FINISHED")
         self._open.discard(record.number)
+        self._ends[record.number] = result.status.value
 
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         listed = [Param(k, str(v)[:6000]) for k, v in params.items() if v is not None]
@@ -226,6 +253,11 @@ class StudyRuns:
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         listed = [RunTag(k, v) for k, v in (tags or {}).items()]
         self.client.log_batch(run_id, metrics=metrics, tags=listed)
+
+
+def _run_name(record: TrialRecord) -> str:
+    again = "" if record.repeat_of is None else f" (repeats {record.repeat_of:03d})"
+    return f"{record.number:03d} {record.spec.configuration.method}{again}"
 
 
 def _params(record: TrialRecord, n_layers: int) -> dict[str, Any]:

@@ -25,7 +25,9 @@ MOST_STUDIES = 8
 
 
 def tracked_studies(place: TrackingPlace, experiment: str) -> list[PastStudy]:
-    """Return the newest studies of an experiment, at most eight, the newest first.
+    """Return the studies of an experiment, the newest first.
+
+    The trials of the newest `MOST_STUDIES` are read; those of older ones are left out, by number.
 
     Args:
         place: Where runs were written.
@@ -49,7 +51,8 @@ def tracked_studies(place: TrackingPlace, experiment: str) -> list[PastStudy]:
         runs = list(_runs(client, found.experiment_id))
         parents = [run for run in runs if run.data.tags[NUMBER_TAG] == str(SEARCH)]
         parents.sort(key=lambda run: -run.info.start_time)
-        return [_study(client, parent, runs) for parent in parents[:MOST_STUDIES]]
+        newest = [_study(client, parent, runs) for parent in parents[:MOST_STUDIES]]
+        return newest + [_study(None, parent, runs) for parent in parents[MOST_STUDIES:]]
     except MlflowException as error:
         reason = str(error).split("\n")[0]
         raise StudyError(f"Cannot read MLflow at {place.uri}: {reason}") from error
@@ -66,18 +69,21 @@ def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
             return
 
 
-def _study(client: MlflowClient, parent: Run, runs: Sequence[Run]) -> PastStudy:
+def _study(client: MlflowClient | None, parent: Run, runs: Sequence[Run]) -> PastStudy:
+    """Return a study; without a client, with none of its trials."""
     tags, params = parent.data.tags, parent.data.params
     study_id = tags[STUDY_TAG]
     own = [run for run in runs if run.data.tags[STUDY_TAG] == study_id and run is not parent]
     own.sort(key=lambda run: int(run.data.tags[NUMBER_TAG]))
     whole = LAYERS_TAG in tags and "base_params" in params
+    reason = "does not have its configuration in MLflow"
+    if client is None:
+        reason = f"belonged to an older study than the newest {MOST_STUDIES}"
     trials, left_out = [], []
     for run in own:
-        trial = _trial(client, run) if whole else None
+        trial = _trial(client, run) if whole and client else None
         if trial is None:
-            number = int(run.data.tags[NUMBER_TAG])
-            left_out.append((number, "does not have its configuration in MLflow"))
+            left_out.append((int(run.data.tags[NUMBER_TAG]), reason))
         else:
             trials.append(trial)
     return PastStudy(

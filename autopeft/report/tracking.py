@@ -70,7 +70,7 @@ class MlflowTracker:
 
     @property
     def parent_run_id(self) -> str:
-        """Identifier of the parent run; empty if MLflow could not be reached."""
+        """Identifier of the parent run; empty if MLflow could not be reached the last time."""
         return self._runs.search_run if self._runs else ""
 
     @property
@@ -166,6 +166,8 @@ class MlflowTracker:
                     "MLflow at %s failed; the search goes on: %s", self.place.uri, reason
                 )
             self._failed_at = self._clock()
+            # What was asked may have been done, though no answer came: look again the next time.
+            self._runs = None
             return False
         self._failed_at = None
         return True

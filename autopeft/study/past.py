@@ -12,6 +12,8 @@ from autopeft.trials.trial import TrialRecord
 
 #: Fewer trials than these say nothing of what is better than what.
 LEAST_TRIALS = 3
+#: Studies of which nothing is taken that are named to the user; the manifest has all.
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,14 @@ class PastStudy:
                 kept.append(replace(trial, measured=finite))
         return replace(self, trials=tuple(kept), left_out=tuple(left_out))
 
+    def with_enough_trials(self) -> "PastStudy":
+        """Return the study, with all trials left out where they are too few to tell anything."""
+        if len(self.trials) >= LEAST_TRIALS:
+            return self
+        reason = f"belonged to a study with fewer than {LEAST_TRIALS} trials of use"
+        alone = tuple((trial.number, reason) for trial in self.trials)
+        return replace(self, trials=(), left_out=(*self.left_out, *alone))
+
     def facts(self) -> dict[str, Any]:
         """Return what the record of a search says of the study."""
         named = {name: getattr(self, name) for name in ("name", "study_id", "task", "model")}
@@ -126,16 +136,25 @@ def counted(reasons: Iterable[str]) -> str:
 
 
 def warm_start_notes(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line on each earlier study that a study began with.
+    """Yield a line on each earlier study that a study began with, and one on all others.
 
     Args:
         manifest: The study's manifest, or its plan.
     """
+    unused = []
     for facts in manifest.get("warm_start", []):  # studies were made before there was any
+        if not facts["trials"]:
+            unused.append(facts)
+            continue
         text = f"warm start from {facts['name']}: {facts['trials']} trials of {facts['task']} "
         text += f"on {facts['model']}"
         reasons = counted(entry["reason"] for entry in facts["left_out"])
         yield f"{text}; left out: {reasons}" if reasons else text
+    if unused:
+        names = [facts["name"] for facts in unused]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        reasons = counted(entry["reason"] for facts in unused for entry in facts["left_out"])
+        yield f"no warm start from {', '.join(names[:_NAMED])}{more}: {reasons or 'no trials'}"
 
 
 def _obstacle(trial: PastTrial, methods: Sequence[str]) -> str:

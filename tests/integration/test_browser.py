@@ -1,6 +1,5 @@
 """The report in a real browser: what it draws, says and does. Needs a Chromium on the machine."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,13 @@ from autopeft.report.page import Findings, Origin, study_page
 from autopeft.report.summary import Summary
 from autopeft.report.theme import mark
 from autopeft.trials.trial import TrialStatus
+from tests.browser import open_browser
 from tests.records import record, repeat, summary
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FRONT = "#front-params"
 PHONE = 360
 
@@ -35,14 +34,8 @@ def study() -> Summary:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("there is no Chromium on this machine")
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with driver.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -141,6 +143,27 @@ def check_no_paths(folder: Path, *places: Path) -> None:
     assert {"README.md", "predict.py", "adapter_config.json"} & {path.name for path in files}
     found = [(f.name, p) for f in files for p in private if p != b"/" and p in f.read_bytes()]
     assert found == []
+
+
+def test_the_model_of_mlflow_answers_as_predict_does(
+    tiny_study: SearchResult, tmp_path: Path
+) -> None:
+    texts = ["word1 word2 word3", "word40 word41", "word2 word50"]
+    folder = tiny_study.export(tmp_path / "mine", formats=("script", "mlflow"))
+    served = folder / "mlflow_model"
+    # The adapter goes along, and not the rows that `train.py` has; nothing is left beside it.
+    assert {path.name for path in (served / "artifacts/export").iterdir()} == {
+        path.name for path in folder.iterdir()
+    } - {"README.md", "data", "train.py", served.name}
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert str(tmp_path) not in (served / "MLmodel").read_text()
+    moved = served.rename(tmp_path / "elsewhere")
+    found = mlflow.pyfunc.load_model(str(moved)).predict(pd.DataFrame({"text": texts}))
+    script = runpy.run_path(str(folder / "predict.py"))
+    loaded = script["load"]()
+    expected = [script["predict"](*loaded, text) for text in texts]
+    assert list(found.itertuples(index=False, name=None)) == expected
+    assert len({score for _, score in expected}) == len(texts)
 
 
 def test_a_search_of_densities_exports_what_it_counted(

@@ -119,8 +119,8 @@ class Sources:
     """
 
     def __init__(self, studies: Sequence[PastStudy], space: CandidateSpace) -> None:
-        """Take studies with the trials that can be used, and what is searched now."""
-        self.each = tuple(map(Source, studies))
+        """Take studies with the trials that can be used, if any, and what is searched now."""
+        self.each = tuple(Source(study) for study in studies if study.trials)
         self._space = space
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from autopeft.errors import StudyError, UnknownNameError
+from autopeft.report import tracked
 from autopeft.report.mlflow_runs import (
     CONFIGURATION_TAG,
     EXPERIMENT,
@@ -40,7 +41,9 @@ def track(place: TrackingPlace, name: str) -> None:
         runs.write(trial)
 
 
-def test_what_was_tracked_is_what_was_recorded(tmp_path: Path) -> None:
+def test_what_was_tracked_is_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = local_place(tmp_path / "studies")
     track(place, "first")
     track(place, "second")
@@ -51,6 +54,13 @@ def test_what_was_tracked_is_what_was_recorded(tmp_path: Path) -> None:
         assert study.base_params == 1_000_000
         assert repr(study.trials) == repr(tuple(map(PastTrial.of, TRIALS)))  # NaN is no equal
         assert not study.left_out
+    # Of an experiment with more studies than are read, the older ones are listed.
+    monkeypatch.setattr(tracked, "MOST_STUDIES", 1)
+    newest, older = tracked_studies(place, EXPERIMENT)
+    assert repr(newest) == repr(studies[0])
+    assert (older.study_id, older.trials) == (studies[1].study_id, ())
+    reason = "belonged to an older study than the newest 1"
+    assert older.left_out == tuple((trial.number, reason) for trial in TRIALS)
 
 
 def test_runs_of_older_versions_are_listed(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -8,6 +10,9 @@ from mlflow.tracking import MlflowClient
 
 from autopeft.report.mlflow_runs import (
     EXPERIMENT,
+    NUMBER_TAG,
+    REPORTS_TAG,
+    STUDY_TAG,
     StudyRuns,
     TrackedStudy,
     TrackingPlace,
@@ -180,8 +185,79 @@ def test_a_server_that_comes_back_gets_what_it_missed(
     assert [m.value for m in history] == [0.5, 0.6]
 
 
+@pytest.mark.parametrize("n_calls", [1, 3, 5, 8])
+def test_what_was_done_without_an_answer_is_not_done_again(
+    n_calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the tracker's calls it is that is answered by silence."""
+    place, seconds, calls = local_place(tmp_path / "studies"), [0.0], [0]
+    trials = [record(0, [0.5, 0.6], 100), record(1, [0.4], 200)]
+    tracker = MlflowTracker(place, STUDY, clock=lambda: seconds[0])
+
+    def silent(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            found = method(*arguments, **named)
+            calls[0] += 1
+            if calls[0] == n_calls:
+                raise MlflowException("no answer")
+            return found
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("create_run", "log_batch", "set_tag", "set_terminated"):
+            patch.setattr(MlflowClient, name, silent(getattr(MlflowClient, name)))
+        tracker.catch_up(trials)
+    assert tracker.missed > 0
+    seconds[0] = TRY_AGAIN
+    for _ in range(2):
+        tracker.catch_up(trials)
+        tracker.close(summary(trials), [], FACTS, "FINISHED")
+    parent, *nested = runs(place)
+    client = MlflowClient(place.uri)
+    assert [run.info.status for run in (parent, *nested)] == ["FINISHED"] * 3
+    for run, trial in zip(nested, trials, strict=True):
+        assert run.data.params["method"] == "lora"
+        history = client.get_metric_history(run.info.run_id, "quality")
+        assert [m.value for m in history] == [r.metrics["accuracy"] for r in trial.reports]
+        assert len(client.get_metric_history(run.info.run_id, "adapter_params")) == 1
+    assert len(client.get_metric_history(parent.info.run_id, "hypervolume")) == 1
+
+
 def _fail(*_: object) -> None:
     raise MlflowException("away")
+
+
+def test_a_write_in_which_the_server_died_is_finished(tmp_path: Path) -> None:
+    """Of a rung its metrics were written and not their count, of a trial its bare run."""
+    place = local_place(tmp_path / "studies")
+    tracker = MlflowTracker(place, STUDY)
+    tracker.catch_up([record(0, [0.5], 100, None)])
+    client, begun = MlflowClient(place.uri), runs(place)[1]
+    client.delete_tag(begun.info.run_id, REPORTS_TAG)
+    tags = {STUDY_TAG: STUDY.study_id, NUMBER_TAG: "1"}
+    client.create_run(begun.info.experiment_id, tags=tags)
+    MlflowTracker(place, STUDY).catch_up([record(0, [0.5, 0.6], 100), record(1, [0.4], 200)])
+    _, first, second = runs(place)
+    history = client.get_metric_history(first.info.run_id, "quality")
+    assert [m.value for m in history] == [0.5, 0.6]
+    assert (second.data.params["method"], second.data.metrics["adapter_params"]) == ("lora", 200)
+    assert {first.info.status, second.info.status} == {"FINISHED"}
+
+
+@pytest.mark.parametrize("before", [None, TrialStatus.PAUSED])
+def test_a_trial_that_went_on_while_the_server_was_away_is_ended(
+    before: TrialStatus | None, tmp_path: Path
+) -> None:
+    place = local_place(tmp_path / "studies")
+    first, begun = MlflowTracker(place, STUDY), record(0, [0.5], 100, before)
+    first.catch_up([begun])
+    first.close(summary([begun]), [], FACTS, "KILLED")
+    second, done = MlflowTracker(place, STUDY), record(0, [0.5, 0.6], 100)
+    second.catch_up([done])
+    run = runs(place)[1]
+    assert (run.info.status, run.data.tags["status"]) == ("FINISHED", "complete")
+    assert run.data.metrics["quality"] == 0.6
 
 
 def test_the_load_of_the_machine_on_request(

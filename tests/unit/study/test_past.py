@@ -66,3 +66,18 @@ def test_the_user_is_told_what_was_left_out() -> None:
         "number"
     ]
     assert list(warm_start_notes({})) == []  # of an older study
+
+
+def test_studies_without_use_are_told_in_one_line() -> None:
+    few = study(*(record(n, [0.5, 0.6], 100) for n in range(2)), record(2, [math.nan], 100))
+    left = few.usable_for(["lora"]).with_enough_trials()
+    assert left.trials == ()
+    assert [number for number, _ in left.left_out] == [2, 0, 1]
+    enough = study(*(record(n, [0.5, 0.6], 100) for n in range(3)))
+    assert enough.with_enough_trials() == enough
+    named = [replace(left, name=name).facts() for name in "abcde"]
+    assert list(warm_start_notes({"warm_start": [named[0], enough.facts(), *named[1:]]})) == [
+        "warm start from old: 3 trials of rte on minilm",
+        "no warm start from a, b, c and 2 more: 10 belonged to a study with fewer than 3 trials of "
+        "use, 5 had a quality that is no number",
+    ]
