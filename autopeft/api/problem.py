@@ -10,7 +10,7 @@ from autopeft.api.catalogue import configuration_of
 from autopeft.api.data_notes import shape_notes
 from autopeft.api.device import check_precision, memory_limit, step_options
 from autopeft.api.request import SearchRequest
-from autopeft.cost.budget import ParamBudget
+from autopeft.cost.budget import ParamBudget, read_budget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost, CostModel
 from autopeft.cost.memory_limit import MemoryLimit, n_bytes
@@ -149,7 +149,10 @@ def resolve(request: SearchRequest) -> Problem:
     task = task_of(request)
     limit = memory_limit(request)
     check_precision(request)
-    find_space(request.space)  # or say that there is none, before anything is loaded
+    # What is no space, no budget and no size is told before anything is loaded.
+    find_space(request.space)
+    read_budget(request.budget)
+    cache_bytes = 0 if request.cache == "0" else n_bytes(request.cache)
     objectives = parse_objectives(request.objectives)
     for method in request.methods or ():
         get_method(method)
@@ -191,7 +194,7 @@ def resolve(request: SearchRequest) -> Problem:
         batch_size=batch_size,
         epochs=request.epochs or task.epochs,
         notes=(*spec.notes, *notes),
-        cache_bytes=0 if request.cache == "0" else n_bytes(request.cache),
+        cache_bytes=cache_bytes,
     )
 
 

@@ -77,7 +77,9 @@ def ui(
     studies: Annotated[
         Path, typer.Option(help="Folder of studies; its mlflow.db is shown.")
     ] = Path("studies"),
-    port: Annotated[int | None, typer.Option(help="Port. Default: 5000, or a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port. Default: 5000, or a free one.")
+    ] = None,
 ) -> None:
     """Open MLflow's UI for this folder's runs, on this machine only."""
     from autopeft.cli.ui import ui_command

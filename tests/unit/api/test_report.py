@@ -196,3 +196,13 @@ def test_pictures_of_a_study_without_a_measured_trial(copied: StudyFolder, tmp_p
     result.summary = replace(result.summary, records=())
     with pytest.raises(StudyError, match="nothing to draw"):
         write_report_pictures(result, tmp_path / "pictures")
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], copied: StudyFolder
+) -> None:
+    copied.report.write_text("a file where the folder should be")
+    outcome = run(capsys, "analyze", copied.path)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"Error: Cannot use '{copied.report}'")
+    assert outcome.err.count("\n") == 1

@@ -56,6 +56,14 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
     "budget over all": (given("--budget", "101%"), "budget"),
     "budget in words": (given("--budget", "small"), "budget"),
     "budget that nothing fits": (given("--budget", "3"), r"smallest configuration.*\d"),
+    "budget in words, before the data are looked at": (
+        given("--budget", "small", "--data", "nowhere"),
+        "Cannot read the budget 'small'",
+    ),
+    "cache in words, before the data are looked at": (
+        given("--cache", "small", "--data", "nowhere"),
+        "Cannot read the memory 'small'",
+    ),
     "trials": (given("--trials", "0"), "--trials"),
     "time": (given("--time", "soon"), "[Cc]annot read the time 'soon'"),
     "no data": (given("--data", "nowhere"), "There is no file or folder 'nowhere'"),
@@ -186,6 +194,7 @@ OTHERS: dict[str, tuple[list[object], str]] = {
     "estimate without a file": (["estimate", "--config", "no.yaml"], "no configuration file"),
     "sync without studies": (["sync"], "no study"),
     "ui without runs": (["ui"], "no runs"),
+    "ui on no port": (["ui", "--port", "65536"], "--port"),
     "unknown command": (["serach"], "No such command"),
     "unknown format": (["doctor", "--format", "xml"], "xml"),
 }
