@@ -23,6 +23,7 @@ from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Configuration, Value
 from autopeft.space.point import point_space
 from autopeft.space.schema import ModelShape, find_space, read_space
+from autopeft.space.text import text_of
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
 from autopeft.study.repeats import Repeats
 from autopeft.study.rungs import rung_shares
@@ -220,7 +221,7 @@ def _space(
         limit = ParamBudget(text=str(count), limit=count)
         return text, CandidateSpace(space, spec, limit, input_length=max_length, memory=memory)
     path = find_space(request.space)
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path, SpaceError)
     space = read_space(text, shape, path.name, catalogue())
     if request.methods:
         space = space.restricted_to(request.methods)
