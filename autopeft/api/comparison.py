@@ -8,9 +8,10 @@ from typing import Any
 
 from autopeft.api.report import now_text, write_page
 from autopeft.api.result import SearchResult
-from autopeft.errors import RequestError
+from autopeft.errors import RequestError, StudyError
 from autopeft.report.comparison import Compared, notes, pick_rows, share_rows
-from autopeft.report.comparison_figure import comparison_page
+from autopeft.report.comparison_figure import comparison_figure, comparison_page
+from autopeft.report.pictures import write_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,18 @@ class Comparison:
         """
         write_page(comparison_page(self.studies, now_text()), to)
         return to
+
+    def write_pictures(self, folder: Path, ending: str = "png") -> list[Path]:
+        """Write the fronts as a picture; return its path in a list.
+
+        Raises:
+            MissingPackageError: If kaleido is not installed.
+            RequestError: If there is no browser that draws it, or the folder cannot be written.
+            StudyError: If no study has a front.
+        """
+        if not any(study.summary.front for study in self.studies):
+            raise StudyError("No study has a complete trial: there is nothing to draw.")
+        return write_pictures({"fronts": comparison_figure(self.studies)}, folder, ending)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, for machines."""

@@ -10,7 +10,7 @@ from autopeft.api.catalogue import configuration_of
 from autopeft.api.data_notes import shape_notes
 from autopeft.api.device import check_precision, memory_limit, step_options
 from autopeft.api.request import SearchRequest
-from autopeft.cost.budget import ParamBudget
+from autopeft.cost.budget import ParamBudget, read_budget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost, CostModel
 from autopeft.cost.memory_limit import MemoryLimit, n_bytes
@@ -23,6 +23,7 @@ from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Configuration, Value
 from autopeft.space.point import point_space
 from autopeft.space.schema import ModelShape, find_space, read_space
+from autopeft.space.text import text_of
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
 from autopeft.study.repeats import Repeats
 from autopeft.study.rungs import rung_shares
@@ -157,7 +158,10 @@ def resolve(request: SearchRequest) -> Problem:
     task = task_of(request)
     limit = memory_limit(request)
     check_precision(request)
-    find_space(request.space)  # or say that there is none, before anything is loaded
+    # What is no space, no budget and no size is told before anything is loaded.
+    find_space(request.space)
+    read_budget(request.budget)
+    cache_bytes = 0 if request.cache == "0" else n_bytes(request.cache)
     objectives = parse_objectives(request.objectives)
     for method in request.methods or ():
         get_method(method)
@@ -199,7 +203,7 @@ def resolve(request: SearchRequest) -> Problem:
         batch_size=batch_size,
         epochs=request.epochs or task.epochs,
         notes=(*spec.notes, *notes),
-        cache_bytes=0 if request.cache == "0" else n_bytes(request.cache),
+        cache_bytes=cache_bytes,
     )
 
 
@@ -227,7 +231,7 @@ def _space(
         limit = ParamBudget(text=str(count), limit=count)
         return text, CandidateSpace(space, spec, limit, input_length=max_length, memory=memory)
     path = find_space(request.space)
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path, SpaceError)
     space = read_space(text, shape, path.name, catalogue())
     if request.methods:
         space = space.restricted_to(request.methods)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from autopeft.api.result import SearchResult
 from autopeft.errors import RequestError, StudyError
-from autopeft.report.page import Findings, Origin, study_page
+from autopeft.report.page import Findings, Origin, study_figures, study_page
+from autopeft.report.pictures import write_pictures
 from autopeft.study.analysis.budgets import winners
 from autopeft.study.analysis.facts import facts_of
 from autopeft.study.analysis.importance import LEAST_TRIALS, Importance, importances
@@ -36,6 +37,25 @@ def write_report_page(result: SearchResult, to: Path | None = None, *, quick: bo
     text = study_page(result.summary, origin, _findings(result, quick=quick))
     write_page(text, path, make_folder=to is None)
     return path
+
+
+def write_report_pictures(result: SearchResult, folder: Path, ending: str = "png") -> list[Path]:
+    """Write each figure of a study's report as a picture; return their paths.
+
+    Args:
+        result: The study.
+        folder: Where to write; it is made if it is not there.
+        ending: One of `autopeft.report.pictures.FORMATS`.
+
+    Raises:
+        MissingPackageError: If kaleido is not installed.
+        RequestError: If there is no browser that draws them, or the folder cannot be written.
+        StudyError: If no trial has measured anything.
+    """
+    figures = study_figures(result.summary, _findings(result, quick=False))
+    if not figures:
+        raise StudyError("No trial of the study has measured anything: there is nothing to draw.")
+    return write_pictures(figures, folder, ending)
 
 
 def check_page_file(to: Path | None) -> None:

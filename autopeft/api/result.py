@@ -92,7 +92,7 @@ class SearchResult:
             StudyError: If no trial is complete, or there is no trial of that number.
             UnknownNameError: If it is neither a pick nor a number.
         """
-        if which.isdigit():
+        if which.isdecimal():
             found = next((r for r in self.trials if r.number == int(which)), None)
             if found is None:
                 numbers = f"0 to {len(self.trials) - 1}" if self.trials else "none"

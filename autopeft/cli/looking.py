@@ -1,7 +1,7 @@
 """The commands that look at what a search found."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,6 +9,15 @@ from autopeft.cli.options import Format
 
 StudyArgument = Annotated[
     Path | None, typer.Argument(help="Study folder. Default: the newest in ./studies.")
+]
+
+PicturesOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the figures as pictures, too. Needs autopeft[pictures]."),
+]
+PictureFormat = Annotated[
+    Literal["png", "svg", "pdf"] | None,
+    typer.Option("--pictures-format", help="How to write them. Default: png."),
 ]
 
 
@@ -23,11 +32,16 @@ def pareto(
     pareto_command(study, output, every=every)
 
 
-def analyze(study: StudyArgument = None, output: Format = "table") -> None:
+def analyze(
+    study: StudyArgument = None,
+    pictures: PicturesOption = None,
+    ending: PictureFormat = None,
+    output: Format = "table",
+) -> None:
     """Say what matters in a study, which method wins at which budget, what more would buy."""
     from autopeft.cli.analyze import analyze_command
 
-    analyze_command(study, output)
+    analyze_command(study, output, (pictures, ending))
 
 
 def report(
@@ -36,30 +50,36 @@ def report(
         Path | None, typer.Option(help="A .html file. Default: report/report.html of the study.")
     ] = None,
     opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    pictures: PicturesOption = None,
+    ending: PictureFormat = None,
 ) -> None:
     """Write a study as one page that needs no network: answer, figures, all trials."""
     from autopeft.cli.report import report_command
 
-    report_command(study, to, opened=opened)
+    report_command(study, to, (pictures, ending), opened=opened)
 
 
 def compare(
     studies: Annotated[list[Path], typer.Argument(help="Two or more study folders.")],
     to: Annotated[Path | None, typer.Option(help="A .html file for the page.")] = None,
     opened: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    pictures: PicturesOption = None,
+    ending: PictureFormat = None,
     output: Format = "table",
 ) -> None:
     """Show several studies side by side: their fronts, their picks, what each size reaches."""
     from autopeft.cli.report import compare_command
 
-    compare_command(studies, to, output, opened=opened)
+    compare_command(studies, to, output, (pictures, ending), opened=opened)
 
 
 def ui(
     studies: Annotated[
         Path, typer.Option(help="Folder of studies; its mlflow.db is shown.")
     ] = Path("studies"),
-    port: Annotated[int | None, typer.Option(help="Port. Default: 5000, or a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port. Default: 5000, or a free one.")
+    ] = None,
 ) -> None:
     """Open MLflow's UI for this folder's runs, on this machine only."""
     from autopeft.cli.ui import ui_command

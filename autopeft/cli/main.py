@@ -1,5 +1,6 @@
 """The commands. Heavy libraries are imported inside the command that needs them."""
 
+import errno
 import logging
 import os
 import sys
@@ -20,6 +21,11 @@ from autopeft.cli.options import (
 )
 from autopeft.cli.space import space_app
 from autopeft.errors import AutopeftError
+
+#: What is wrong with a place that the user named, and no mistake of ours.
+_PLACES = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT} | {
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+}
 
 app = typer.Typer(
     name="autopeft",
@@ -277,6 +283,12 @@ def main() -> None:
         app()
     except AutopeftError as error:
         print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _PLACES:
+            raise
+        place = f"'{error.filename}'" if error.filename else "a file"
+        print(f"Error: Cannot use {place}: {error.strerror}.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

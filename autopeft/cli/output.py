@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autopeft.report.summary import to_csv
+from autopeft.report.summary import column_title, to_csv
 
 #: Columns without room wrap in a terminal; a file or a pipe gets one line a row.
 _PLAIN_WIDTH = 220
@@ -66,7 +66,7 @@ def as_table(rows: Sequence[dict[str, Any]], title: str = "") -> Table:
     ]
     for name in names:
         numeric = all(isinstance(row[name], int | float) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+        table.add_column(column_title(name), justify="right" if numeric else "left")
     for row in rows:
         # Text, not markup: values may hold brackets.
         table.add_row(*(Text(_cell(row[name])) for name in names))

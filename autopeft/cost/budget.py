@@ -34,19 +34,28 @@ class ParamBudget:
         Raises:
             BudgetError: If the text is no budget, or it is zero or above 100 %.
         """
-        match = _TEXT.fullmatch(text)
-        if match is None:
-            raise BudgetError(f"Cannot read the budget '{text}': {_HELP}.")
-        number = float(match["number"])
-        if match["unit"] == "%":
+        number, unit = read_budget(text)
+        if unit == "%":
             limit = math.floor(base_params * number / 100 + 1e-9)
         else:
-            limit = math.floor(number * _UNITS[match["unit"].lower()] + 1e-9)
-        if number == 0:
-            raise BudgetError(f"The budget '{text}' allows no parameters: {_HELP}.")
+            limit = math.floor(number * _UNITS[unit.lower()] + 1e-9)
         if limit > base_params:
             raise BudgetError(
                 f"The budget '{text}' is more than the {base_params:,} parameters of the base "
                 f"model: {_HELP}."
             )
         return cls(text=text, limit=limit)
+
+
+def read_budget(text: str) -> tuple[float, str]:
+    """Return the number and the unit of a budget; of no model is anything known.
+
+    Raises:
+        BudgetError: If the text is no budget, or it is zero.
+    """
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise BudgetError(f"Cannot read the budget '{text}': {_HELP}.")
+    if float(match["number"]) == 0:
+        raise BudgetError(f"The budget '{text}' allows no parameters: {_HELP}.")
+    return float(match["number"]), match["unit"]

@@ -42,6 +42,16 @@ def analysis_figure(analysis: Analysis, title: str) -> go.Figure:
     return figure
 
 
+def analysis_figures(analysis: Analysis, metric: str) -> dict[str, go.Figure]:
+    """Return the panels of an analysis as figures of their own, by their names."""
+    figures = {"winners": winners_figure(analysis.winners, metric)}
+    if analysis.importances:
+        figures["importance"] = importances_figure(analysis.importances)
+    for curve in analysis.curves:
+        figures[f"expected-{curve.name.replace('_', '-')}"] = _curve_figure(curve, metric)
+    return figures
+
+
 def winners_figure(winners: Sequence[Winner], metric: str) -> go.Figure:
     """Return the best quality that each method reached within a budget."""
     figure = go.Figure(list(_winner_traces(winners)))
@@ -95,17 +105,32 @@ def _importance_trace(importances: Sequence[Importance]) -> go.Bar:
     )
 
 
+def _curve_figure(curve: Curve, metric: str) -> go.Figure:
+    figure = go.Figure(list(_curve_traces(curve)))
+    scale = {"type": "log"} if curve.name in LOGARITHMIC else {}
+    figure.update_layout(
+        xaxis={"title": _words(curve.name), **scale}, yaxis={"title": f"expected {metric}"}
+    )
+    return figure
+
+
 def _add_curve(figure: go.Figure, curve: Curve, place: dict[str, int]) -> None:
+    for trace in _curve_traces(curve):
+        figure.add_trace(trace, **place)
+    if curve.name in LOGARITHMIC:
+        figure.update_xaxes(type="log", **place)
+
+
+def _curve_traces(curve: Curve) -> Iterator[go.Scatter]:
+    """Yield a curve between its standard deviations."""
     common: dict[str, Any] = {"x": curve.values, "mode": "lines", "showlegend": False}
     pairs = list(zip(curve.qualities, curve.errors, strict=True))
     edge = {"line": {"width": 0}, "hoverinfo": "skip"}
     below, above = [q - e for q, e in pairs], [q + e for q, e in pairs]
-    figure.add_trace(go.Scatter(y=below, **common, **edge), **place)
-    figure.add_trace(go.Scatter(y=above, fill="tonexty", **common, **edge), **place)
+    yield go.Scatter(y=below, **common, **edge)
+    yield go.Scatter(y=above, fill="tonexty", **common, **edge)
     line = {"color": theme()["front"]["color"]}
-    figure.add_trace(go.Scatter(y=curve.qualities, line=line, **common), **place)
-    if curve.name in LOGARITHMIC:
-        figure.update_xaxes(type="log", **place)
+    yield go.Scatter(y=curve.qualities, line=line, **common)
 
 
 def _words(name: str) -> str:

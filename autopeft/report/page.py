@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from autopeft.report import tables
 from autopeft.report.analysis_figure import importances_figure, winners_figure
@@ -21,6 +22,9 @@ from autopeft.report.summary import Summary
 from autopeft.report.templates import render
 from autopeft.study.analysis.budgets import Winner
 from autopeft.study.analysis.importance import LEAST_TRIALS, Importance
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ def study_page(summary: Summary, origin: Origin, findings: Findings) -> str:
         findings: What was worked out of its trials.
     """
     measured = [r for r in summary.records if r.quality is not None]
-    blocks = _blocks(summary, findings) if measured else _Blocks()
+    blocks = _blocks(summary, findings)
     failures = tables.failure_table(summary)
     return render(
         "report.html.j2",
@@ -101,7 +105,14 @@ def study_page(summary: Summary, origin: Origin, findings: Findings) -> str:
     )
 
 
+def study_figures(summary: Summary, findings: Findings) -> dict[str, "Figure"]:
+    """Return the figures of a study's page by their names; none if nothing was measured."""
+    return {block.name: block.plot for block in _blocks(summary, findings).all()}
+
+
 def _blocks(summary: Summary, findings: Findings) -> _Blocks:
+    if all(r.quality is None for r in summary.records):
+        return _Blocks()
     return _Blocks(
         front=[
             *(_front_block(summary, axis) for axis in COST_AXES if axis.known(summary)),

@@ -58,7 +58,9 @@ def parallel_figure(summary: Summary) -> go.Figure:
                 faint = 1.0 if front else line_opacity(len(measured))
                 figure.add_trace(_lines(summary, method, chosen, axes, ranges, faint))
     for place, (axis, (low, high)) in enumerate(zip(axes, ranges, strict=True)):
-        figure.add_vline(x=place, line={"color": theme()["front"]["color"], "width": 1})
+        line = {"color": theme()["front"]["color"], "width": 1}
+        # Not above and below, where the ends of the axis are written.
+        figure.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line=line)
         for height, value in ((0.0, low), (1.0, high)):
             figure.add_annotation(
                 x=place,

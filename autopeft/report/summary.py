@@ -19,6 +19,9 @@ from autopeft.tasks.metrics import METRICS
 from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.trial import TrialRecord
 
+#: Words of names that are not written small.
+_UNITS = {"mib": "MiB", "gflop": "GFLOP"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -182,6 +185,11 @@ class Summary:
     def front_csv(self) -> str:
         """Return the front as CSV text."""
         return to_csv(self.rows(self.front))
+
+
+def column_title(name: str) -> str:
+    """Return the name of a column as a table shows it."""
+    return " ".join(_UNITS.get(word, word) for word in name.split("_"))
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autopeft.report.summary import Summary
+from autopeft.report.summary import Summary, column_title
 from autopeft.study.analysis.budgets import Winner
 from autopeft.study.analysis.importance import Importance
 from autopeft.study.front import Progress
@@ -185,7 +185,7 @@ def _from_rows(
     """Return rows as a table, without the columns that are empty in all."""
     names = [name for name in wanted if any(row[name] not in {None, ""} for row in rows)]
     cells = tuple(tuple(_cell(row[name], name) for name in names) for row in rows)
-    return Table(columns=tuple(name.replace("_", " ") for name in names), rows=cells, marked=marked)
+    return Table(columns=tuple(map(column_title, names)), rows=cells, marked=marked)
 
 
 def _cell(value: Any, name: str) -> Cell:

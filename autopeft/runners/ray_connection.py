@@ -69,7 +69,7 @@ def connect(address: str | None, workers: int) -> None:
 def _is_listening(address: str) -> bool:
     """Tell whether somebody listens at host:port; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         return True  # "auto", or a name that only Ray can resolve
     try:
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -94,6 +94,8 @@ def read_space(text: str, shape: ModelShape, source: str, catalogue: Catalogue) 
         first = error.errors()[0]
         path = [p for p in first["loc"] if p not in _TYPE_TAGS]
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        if not first["loc"] and first["type"] == "model_type":
+            message = "these are no keys with values, such as 'name: mine'"
         raise SpaceError(f"{_place(source, root, path)}: {message}.") from error
     dimensions = _from_methods(parsed, catalogue, source, root)
     for name, entry in parsed.hyperparameters.items():

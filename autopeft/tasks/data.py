@@ -256,7 +256,7 @@ def _label(task: TaskSpec, value: Any, numbers: dict[str, int], place: str) -> f
     if text in numbers:
         return float(numbers[text])
     # A file may hold class numbers where the task has names (GLUE's Hub data does).
-    if text.isdigit() and int(text) < len(numbers):
+    if text.isdecimal() and int(text) < len(numbers):
         return float(int(text))
     raise DataError(f"{place}: unknown label {value!r}; the labels are {', '.join(numbers)}.")
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from autopeft.errors import DataError, UnknownNameError
 from autopeft.models.head import TaskKind
+from autopeft.space.text import text_of
 from autopeft.tasks.metrics import METRICS
 
 #: A brace that stands for itself in a prompt, or a column's name.
@@ -161,7 +162,7 @@ def read_task(path: Path) -> TaskSpec:
         DataError: If the file is no task; names file, line and key.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(text_of(path, DataError))
         return TaskSpec.model_validate(data)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -169,6 +170,10 @@ def read_task(path: Path) -> TaskSpec:
         raise DataError(f"{path.name}{line}: not valid YAML.") from error
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "model_type" and not first["loc"]:
+            raise DataError(
+                f"{path.name} holds no keys with values, such as 'name: mine'."
+            ) from error
         key = ".".join(str(part) for part in first["loc"]) or "task"
         message = first["msg"].removeprefix("Value error, ")
         raise DataError(f"{path.name}, key '{key}': {message}.") from error

@@ -40,8 +40,17 @@ class StudyFolder:
 
     @property
     def database(self) -> Path:
-        """File of Optuna's storage."""
-        return self.path / "study.db"
+        """File of Optuna's storage.
+
+        Raises:
+            StudyError: If it is gone while the weights of its trials are still there.
+        """
+        file = self.path / "study.db"
+        if not file.exists() and (self.path / "trials").exists():
+            raise StudyError(
+                f"'{file}' is missing, and with it the record of all trials: bring it back."
+            )
+        return file
 
     @property
     def report(self) -> Path:
@@ -92,13 +101,15 @@ class StudyFolder:
         """Check that a new study can have this folder; nothing is written.
 
         Raises:
-            StudyError: If the folder holds a study, or something else.
+            StudyError: If the folder holds a study or something else, or is a file.
         """
         if self.exists:
             raise StudyError(
                 f"'{self.path}' already holds a study: go on with --resume, or name another "
                 "folder with --study."
             )
+        if self.path.is_file():
+            raise StudyError(f"'{self.path}' is a file: name a folder with --study.")
         if self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
             raise StudyError(f"'{self.path}' is not empty and holds no study: name another folder.")
 

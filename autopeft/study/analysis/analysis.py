@@ -136,8 +136,10 @@ def _ten_times(
     start = record.cost.adapter_params
     target = 10 * start
     about = near(known, target) if start else []
-    if not start or target > limit:
-        reason = f"not known: beyond the {limit:,} parameters of the study's budget"
+    if not start:
+        reason = "not known: it has no parameters to take ten times as many"
+    elif target > limit:
+        reason = f"not known: {target:,} are beyond the {limit:,} parameters of the study's budget"
     elif response is None:
         reason = "not known: too few trials"
     elif not about:

@@ -3,13 +3,15 @@
 import json
 import logging
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autopeft.api.comparison import compare_studies
 from autopeft.api.live_report import INTERVAL, LiveReport
-from autopeft.api.report import write_report_page
+from autopeft.api.report import write_report_page, write_report_pictures
 from autopeft.api.result import SearchResult
 from autopeft.errors import StudyError
 from autopeft.trials.folder import StudyFolder
@@ -159,4 +161,48 @@ def test_what_cannot_be_compared(
     outcome = run(capsys, "compare", *arguments)
     assert outcome.code == 2
     assert sentence in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["report", "analyze", "compare"])
+def test_pictures_that_cannot_be_are_refused_before_anything_is_written(
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+    copied: StudyFolder,
+    tiny_study: SearchResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    studies = (copied.path, tiny_study.folder.path)[: 2 if command == "compare" else 1]
+    to, file = tmp_path / "pictures", tmp_path / "file"
+    file.write_text("not a folder")
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    for options, sentence in (
+        (("--pictures", to), "pip install 'autopeft[pictures]'"),
+        (("--pictures", file), "name a folder for the pictures"),
+        (("--pictures-format", "svg"), "Name the folder of the pictures with --pictures"),
+    ):
+        outcome = run(capsys, command, *studies, *options)
+        assert outcome.code == 2
+        assert sentence in outcome.err
+        assert outcome.err.count("\n") == 1
+        assert not outcome.out
+    assert not to.exists()
+    assert not copied.report.exists()
+
+
+def test_pictures_of_a_study_without_a_measured_trial(copied: StudyFolder, tmp_path: Path) -> None:
+    result = SearchResult(copied)
+    result.summary = replace(result.summary, records=())
+    with pytest.raises(StudyError, match="nothing to draw"):
+        write_report_pictures(result, tmp_path / "pictures")
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], copied: StudyFolder
+) -> None:
+    copied.report.write_text("a file where the folder should be")
+    outcome = run(capsys, "analyze", copied.path)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"Error: Cannot use '{copied.report}'")
     assert outcome.err.count("\n") == 1

@@ -36,6 +36,14 @@ def task(text: str) -> Arrange:
     return lambda folder: ["--task", write(folder / "my.yaml", text)]
 
 
+def binary(option: str) -> Arrange:
+    def arrange(folder: Path) -> list[Any]:
+        (folder / "my.yaml").write_bytes(b"\xff\xfe")
+        return [option, folder / "my.yaml"]
+
+    return arrange
+
+
 def given(*arguments: object) -> Arrange:
     return lambda _: list(arguments)
 
@@ -56,6 +64,14 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
     "budget over all": (given("--budget", "101%"), "budget"),
     "budget in words": (given("--budget", "small"), "budget"),
     "budget that nothing fits": (given("--budget", "3"), r"smallest configuration.*\d"),
+    "budget in words, before the data are looked at": (
+        given("--budget", "small", "--data", "nowhere"),
+        "Cannot read the budget 'small'",
+    ),
+    "cache in words, before the data are looked at": (
+        given("--cache", "small", "--data", "nowhere"),
+        "Cannot read the memory 'small'",
+    ),
     "trials": (given("--trials", "0"), "--trials"),
     "time": (given("--time", "soon"), "[Cc]annot read the time 'soon'"),
     "no data": (given("--data", "nowhere"), "There is no file or folder 'nowhere'"),
@@ -66,6 +82,10 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
     ),
     "malformed space": (space("a: [1,\n b: 2"), r"my\.yaml, line 2"),
     "space with a wrong key": (space("schema_version: 1\nname: x\ncolour: red\n"), r"my\.yaml"),
+    "space that is a list": (space("- 1\n"), r"my\.yaml, line 1: these are no keys with values"),
+    "task that is a list": (task("- 1\n"), r"my\.yaml holds no keys with values"),
+    "space that is no text": (binary("--space"), r"my\.yaml': it is no text in UTF-8"),
+    "task that is no text": (binary("--task"), r"my\.yaml': it is no text in UTF-8"),
     "malformed task": (task("a: [1,\n b: 2"), r"my\.yaml, line 2"),
     "task with a wrong key": (task("schema_version: 1\nname: x\n"), r"my\.yaml, key"),
     "malformed lines": (
@@ -186,6 +206,7 @@ OTHERS: dict[str, tuple[list[object], str]] = {
     "estimate without a file": (["estimate", "--config", "no.yaml"], "no configuration file"),
     "sync without studies": (["sync"], "no study"),
     "ui without runs": (["ui"], "no runs"),
+    "ui on no port": (["ui", "--port", "65536"], "--port"),
     "unknown command": (["serach"], "No such command"),
     "unknown format": (["doctor", "--format", "xml"], "xml"),
 }

@@ -7,7 +7,7 @@ import pytest
 
 from autopeft.report.files import write_report
 from autopeft.report.markdown import front_table, noise_text
-from autopeft.report.summary import to_csv
+from autopeft.report.summary import column_title, to_csv
 from autopeft.trials.trial import TrialStatus
 from tests.records import record, repeat, summary
 
@@ -148,3 +148,9 @@ def test_the_report_has_four_files(tmp_path: Path, trials: list) -> None:
     page = (tmp_path / "pareto.html").read_text()
     assert "adapter parameters" in page
     assert 'src="http' not in page  # it opens without a network
+
+
+def test_titles_of_columns_write_units_as_units() -> None:
+    assert column_title("peak_memory_mib") == "peak memory MiB"
+    assert column_title("gflop_a_step") == "GFLOP a step"
+    assert column_title("trial") == "trial"

@@ -118,6 +118,13 @@ def test_ten_times_the_parameters_buy_what_was_planted() -> None:
     assert "beyond the 100,000 parameters" in beyond.reason
 
 
+def test_ten_times_nothing_is_not_beyond_the_budget() -> None:
+    trials = [record(0, [0.5, 0.6], 0), record(1, [0.5, 0.7], 20_000)]
+    [found] = analyze(trials, {"best": trials[0]}, 2, LIMIT, error).ten_times
+    assert "no parameters" in found.reason
+    assert found.gain is None
+
+
 def test_ten_times_is_not_guessed_where_no_trial_is() -> None:
     trials = [r for r in planted(24, lambda _, p: 0.1 * p) if r.cost.adapter_params < 2_000]
     trials += [record(99, [0.5, 0.9], 1_100)]

@@ -153,6 +153,8 @@ def test_foreign_and_broken_folders(tmp_path: Path) -> None:
         StudyFolder(tmp_path / "full").create({}, "")
     with pytest.raises(StudyError, match="holds no study"):
         StudyFolder(tmp_path / "nothing").manifest()
+    with pytest.raises(StudyError, match=r"thesis\.tex' is a file"):
+        StudyFolder(tmp_path / "full" / "thesis.tex").check_free()
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "study.json").write_text("{")
@@ -178,3 +180,12 @@ def test_json_is_written_in_one_step(tmp_path: Path) -> None:
         write_json(path, {"a": object()})
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_lost_storage_is_not_taken_for_a_study_that_has_not_begun(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "s")
+    folder.create({"study_id": "x"}, "name: x\n")
+    assert not folder.database.exists()
+    folder.trial(0).mkdir(parents=True)
+    with pytest.raises(StudyError, match="is missing, and with it the record"):
+        _ = folder.database
