@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from autopeft.api.device import all_devices
 from autopeft.cli.output import console
 from autopeft.cli.search import search_command
 from autopeft.export.folder import check_target
@@ -17,12 +18,18 @@ def train_command(
     *,
     json_output: bool,
 ) -> None:
-    """Train one configuration with each seed; export the first if there is a place for it."""
+    """Train one configuration with each seed; export the first if there is a place for it.
+
+    The seeds come one after the other, each spread over all devices: a study begins further seeds
+    when the first has ended, so that to give each a device of its own would leave the others idle
+    at first, and after it wherever their number is no multiple.
+    """
     if to is not None:
         check_target(to)  # before the work, not after it
     # A space of one point: all that a search records of a trial is recorded of this one.
     one = {"configuration": config, "trials": 1, "strategy": "random", "fidelity": "none"}
     one["repeats"] = seeds
+    one["devices"] = settings.get("devices") or all_devices()
     result = search_command(study, {**settings, **one}, resume=False, json_output=json_output)
     if to is not None:
         folder = result.export(to)
