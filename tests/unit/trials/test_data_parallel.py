@@ -37,21 +37,22 @@ class Job:
         data: Folder of the data.
         task: The task, `None` for classes.
         configurations: Plain data of each.
+        exact: Whether they are trained in float64: Adam blows gradients that are zero but for
+            rounding up to whole steps.
     """
 
     model: Path
     data: Path
     task: TaskSpec | None
     configurations: Sequence[dict[str, Any]]
+    exact: bool = True
 
 
 def trained(job: Job, parallel: DataParallel) -> list[dict[str, Any]]:
-    """Return reports and weights of each configuration of a job.
-
-    In float64: Adam blows gradients that are zero but for rounding up to whole steps.
-    """
+    """Return reports and weights of each configuration of a job."""
     engine = Engine(tiny_workload(job.model, job.data, task=job.task), CPU, parallel)
-    engine.base.double()
+    if job.exact:
+        engine.base.double()
     found = []
     for data in job.configurations:
         torch.manual_seed(99 + parallel.rank)  # what was drawn before must not matter
@@ -104,24 +105,32 @@ def _paths() -> list[str]:
 
 def check(jobs: Sequence[Job], folder: Path) -> None:
     first, second = trained_by_two(jobs, folder / "two")
+    different = []
     for number, job in enumerate(jobs):
         alone = trained(job, ALONE)
         for data, one, two, other in zip(
             job.configurations, alone, first[number], second[number], strict=True
         ):
-            name = f"{job.model.name} {data}"
-            assert one["weights"].keys() == two["weights"].keys(), name
-            for tensor, weight in one["weights"].items():
-                torch.testing.assert_close(
-                    two["weights"][tensor], weight, rtol=1e-5, atol=1e-6, msg=f"{name} {tensor}"
-                )
-                assert torch.equal(two["weights"][tensor], other["weights"][tensor]), name
-            for key, tensor in one["extra"].items():
-                torch.testing.assert_close(two["extra"][key], tensor, msg=f"{name} {key}")
-            for mine, yours in zip(one["reports"], two["reports"], strict=True):
-                del mine["seconds"], yours["seconds"]
-                assert yours.pop("metrics") == pytest.approx(mine.pop("metrics")), name
-                assert yours == pytest.approx(mine, rel=1e-5), name
+            try:
+                check_one(one, two, other, 1e-5 if job.exact else 1e-3)
+            except AssertionError as error:
+                different.append(f"{job.model} {data}: {error}")
+    assert not different, "\n".join(different)
+
+
+def check_one(
+    one: dict[str, Any], two: dict[str, Any], other: dict[str, Any], rounding: float
+) -> None:
+    """Compare what one process has with what each of two has, which is the same bit for bit."""
+    assert one["weights"].keys() == two["weights"].keys()
+    for kind in ("weights", "extra"):
+        for name, tensor in one[kind].items():
+            assert torch.equal(two[kind][name], other[kind][name])
+            torch.testing.assert_close(two[kind][name], tensor, rtol=rounding, atol=rounding)
+    for mine, yours in zip(one["reports"], two["reports"], strict=True):
+        del mine["seconds"], yours["seconds"]
+        assert yours.pop("metrics") == pytest.approx(mine.pop("metrics"))
+        assert yours == pytest.approx(mine, rel=rounding)
 
 
 def without_dropout(family: str, folder: Path, task: TaskSpec | None = None) -> Path:
@@ -183,19 +192,28 @@ SPECIAL: list[dict[str, Any]] = [
 ]
 
 
+#: What peft does not make in float64.
+SINGLE = ("psoft",)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_method_on_an_encoder(tiny_data: Path, tmp_path: Path) -> None:
-    everything = [*(data_of(method) for method in method_names()), *SPECIAL]
+    methods = [data_of(method) for method in method_names() if method not in SINGLE]
     bert = without_dropout("bert", tmp_path)
-    check([Job(bert, tiny_data, None, everything)], tmp_path)
+    inexact = [{"method": method} for method in SINGLE]
+    jobs = [
+        Job(bert, tiny_data, None, [*methods, *SPECIAL]),
+        Job(bert, tiny_data, None, inexact, exact=False),
+    ]
+    check(jobs, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_other_models_and_tasks(tiny_data: Path, tmp_path: Path) -> None:
     several: list[dict[str, Any]] = [
-        *({"method": m} for m in ("lora", "adalora", "prefix", "prompt", "full")),
+        *({"method": m} for m in ("lora", "adalora", "prefix", "prompt_tuning", "full")),
         {"method": "lora", "training": {"micro_batch_size": 3}},
     ]
     places = [("gpt2", None), ("llama", None), ("t5", None), ("gpt2", WRITING), ("t5", WRITING)]
@@ -208,6 +226,7 @@ def test_other_models_and_tasks(tiny_data: Path, tmp_path: Path) -> None:
 
 def test_what_has_to_stay_together_says_so() -> None:
     """The one variant whose gradient is not a sum over rows."""
+
     def component(variant: str) -> Component:
         return Component(
             method="lora", targets=("attn.q",), layers=(0,), params=(("variant", variant),)
