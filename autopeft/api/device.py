@@ -1,6 +1,7 @@
 """What the machine's devices allow: workers, memory and precision."""
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from autopeft.api.request import SearchRequest
@@ -46,9 +47,7 @@ def check_devices(devices: int, configuration: "Configuration") -> None:
         return
     import torch
 
-    from autopeft.trials.engine import available_cores
-
-    n_gpus, n_cores = torch.cuda.device_count(), available_cores()
+    n_gpus, n_cores = torch.cuda.device_count(), os.cpu_count() or 1
     if n_gpus and devices > n_gpus:
         raise RequestError(f"--devices {devices} are too many: this machine has {n_gpus} GPUs.")
     if not n_gpus and devices > n_cores:

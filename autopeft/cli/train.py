@@ -20,9 +20,7 @@ def train_command(
 ) -> None:
     """Train one configuration with each seed; export the first if there is a place for it.
 
-    The seeds come one after the other, each spread over all devices: a study begins further seeds
-    when the first has ended, so that to give each a device of its own would leave the others idle
-    at first, and after it wherever their number is no multiple.
+    The seeds come one after the other, each spread over all devices; docs/engine.md says why.
     """
     if to is not None:
         check_target(to)  # before the work, not after it
@@ -30,6 +28,8 @@ def train_command(
     one = {"configuration": config, "trials": 1, "strategy": "random", "fidelity": "none"}
     one["repeats"] = seeds
     one["devices"] = settings.get("devices") or all_devices()
+    if seeds == 1:
+        one["workers"] = 1  # there is never a second trial to run beside the first
     result = search_command(study, {**settings, **one}, resume=False, json_output=json_output)
     if to is not None:
         folder = result.export(to)

@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch import distributed, nn
 
+from autopeft.api.device import check_devices
+from autopeft.errors import RequestError
 from autopeft.methods.compose import read_configuration
-from autopeft.methods.registry import get_method, method_names
-from autopeft.space.configuration import Component
+from autopeft.methods.registry import method_names
+from autopeft.space.configuration import Component, Configuration, TrainingParams
 from autopeft.tasks.task import TaskSpec
 from autopeft.trials.data_parallel import ALONE, DataParallel
 from autopeft.trials.engine import Engine
@@ -224,14 +226,18 @@ def test_other_models_and_tasks(tiny_data: Path, tmp_path: Path) -> None:
     check(jobs, tmp_path)
 
 
-def test_what_has_to_stay_together_says_so() -> None:
+def test_what_has_to_stay_together_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one variant whose gradient is not a sum over rows."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
-    def component(variant: str) -> Component:
-        return Component(
-            method="lora", targets=("attn.q",), layers=(0,), params=(("variant", variant),)
-        )
+    def configuration(variant: str) -> Configuration:
+        params = (("variant", variant),)
+        lora = Component(method="lora", targets=("attn.q",), layers=(0,), params=params)
+        return Configuration(components=(lora,), training=TrainingParams(learning_rate=1e-3))
 
-    lora = get_method("lora")
-    assert lora.keeps_together(component("plain")) is None
-    assert "velora" in str(lora.keeps_together(component("velora")))
+    check_devices(2, configuration("plain"))
+    check_devices(1, configuration("velora"))
+    with pytest.raises(RequestError, match="'velora' projects on .*train it with --devices 1"):
+        check_devices(2, configuration("velora"))
+    with pytest.raises(RequestError, match="--devices 3 are too many: .* no GPU, and 2 cores"):
+        check_devices(3, configuration("plain"))
