@@ -18,8 +18,8 @@ WHERE: dict[str, Any] = {
         int | None,
         typer.Option(
             min=1,
-            help="Devices that share each batch of one configuration: GPUs, or on a machine "
-            "without any so many processes. Default of train: all GPUs; of all else: 1.",
+            help="Devices that share each batch of one configuration (train, or search --resume "
+            "of it): GPUs, or on a machine without any so many processes. Default: all GPUs, or 1.",
             rich_help_panel=_WHERE,
         ),
     ],

@@ -197,7 +197,7 @@ def test_halvings_go_down_to_one(rows: int) -> None:
 
 
 def test_of_several_devices_each_holds_its_share_of_a_batch() -> None:
-    """16 rows over 4 devices take the memory of 4, in halves that of 2; flops a row are the same."""
+    """16 rows over 4 devices take the memory of 4, in halves that of 2; flops a row stay."""
     shared = CostModel(SPEC, BUILD, 16, StepOptions(devices=4))
     lora = read_configuration({"method": "lora", "training": {"batch_size": BATCH}}, SPEC)
 

@@ -237,7 +237,7 @@ def test_what_has_to_stay_together_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
     check_devices(2, configuration("plain"))
     check_devices(1, configuration("velora"))
-    with pytest.raises(RequestError, match="'velora' projects on .*train it with --devices 1"):
+    with pytest.raises(RequestError, match=r"'velora' projects on .*train it with --devices 1"):
         check_devices(2, configuration("velora"))
-    with pytest.raises(RequestError, match="--devices 3 are too many: .* no GPU, and 2 cores"):
+    with pytest.raises(RequestError, match=r"--devices 3 are too many: .* no GPU, and 2 cores"):
         check_devices(3, configuration("plain"))
