@@ -171,7 +171,7 @@ FEW: list[dict[str, Any]] = [
     {"method": "adalora", "training": {"max_tokens": 40}},
     {"method": "lora", "density": 0.4, "mask": "sensitivity"},
 ]
-SHORT: list[dict[str, Any]] = [{"method": "lora"}, {"method": "prefix"}]
+SHORT: list[dict[str, Any]] = [{"method": "lora"}]
 
 
 def test_weights_and_reports_are_those_of_one_process(tiny_data: Path, tmp_path: Path) -> None:
