@@ -184,7 +184,7 @@ def test_weights_and_reports_are_those_of_one_process(tiny_data: Path, tmp_path:
 
 #: Starts from data, penalties, frozen factors, several rates, schedules and several components.
 SPECIAL: list[dict[str, Any]] = [
-    *({"method": "lora", "init": i} for i in ("mica", "eva", "lora_ga")),
+    *({"method": "lora", "init": i} for i in ("eva", "lora_ga")),
     *({"method": "lora", "variant": v} for v in ("rslora", "dora", "fa")),
     {"method": "lora", "b_rate_over_a": 8.0},
     {"components": [{"method": "lora"}, {"method": "ia3", "targets": "mlp.down"}]},
@@ -196,7 +196,7 @@ SPECIAL: list[dict[str, Any]] = [
 #: What peft does not make in float64, or takes singular vectors of in float32.
 SINGLE: list[dict[str, Any]] = [
     {"method": "psoft"},
-    *({"method": "lora", "init": i} for i in ("pissa", "olora", "corda")),
+    *({"method": "lora", "init": i} for i in ("pissa", "olora", "mica", "corda")),
     {"method": "lora", "variant": "kasa"},
 ]
 
