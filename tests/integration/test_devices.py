@@ -23,7 +23,7 @@ from autopeft.api.result import SearchResult
 from autopeft.errors import StudyError
 from autopeft.runners import device_group
 from autopeft.runners.device_group import DeviceGroup
-from autopeft.runners.device_process import READY, SetupFailed
+from autopeft.runners.device_process import READY
 from autopeft.runners.devices import DevicesRunner, SharedExecution
 from autopeft.runners.local import LocalRunner
 from autopeft.trials.data_parallel import DataParallel
@@ -210,7 +210,6 @@ def dying(parallel: DataParallel, _: object, __: str, connection: Connection) ->
     """Stand in for a process: the second ends before it is ready."""
     if parallel.rank == 1:
         sys.exit(3)
-    connection.send(SetupFailed(reason="the others do not come"))
     time.sleep(600)
 
 
