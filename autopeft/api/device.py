@@ -1,23 +1,63 @@
 """What the machine's devices allow: workers, memory and precision."""
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from autopeft.api.request import SearchRequest
 from autopeft.cost.memory_limit import n_bytes, shown_bytes
+from autopeft.errors import RequestError
+from autopeft.methods.registry import get_method
 from autopeft.runners.share import USABLE, trials_a_gpu
 
 if TYPE_CHECKING:
     from autopeft.cost.options import StepOptions
+    from autopeft.space.configuration import Configuration
 
 logger = logging.getLogger(__name__)
 
 
 def n_workers(request: SearchRequest) -> int:
-    """Return how many trials run at a time: as asked, or one a GPU, at least 1."""
+    """Return how many trials run at a time: as asked, or one a GPU, at least 1.
+
+    Where each is spread over several devices, that is one.
+    """
     import torch
 
+    if request.devices > 1:
+        return 1
     return request.workers or max(1, torch.cuda.device_count())
+
+
+def all_devices() -> int:
+    """Return how many GPUs this process sees, 1 without any."""
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def check_devices(devices: int, configuration: "Configuration") -> None:
+    """Say why a training cannot be spread over so many devices, before anything is written.
+
+    Raises:
+        RequestError: If this machine has fewer, or a method of the configuration learns from
+            what rows have in common that go through the model together.
+    """
+    if devices == 1:
+        return
+    import torch
+
+    n_gpus, n_cores = torch.cuda.device_count(), os.cpu_count() or 1
+    if n_gpus and devices > n_gpus:
+        raise RequestError(f"--devices {devices} are too many: this machine has {n_gpus} GPUs.")
+    if not n_gpus and devices > n_cores:
+        raise RequestError(
+            f"--devices {devices} are too many: this machine has no GPU, and {n_cores} cores for "
+            "processes."
+        )
+    for component in configuration.components:
+        if reason := get_method(component.method).keeps_together(component):
+            raise RequestError(f"{reason}: train it with --devices 1.")
 
 
 def gpu_memory() -> int | None:
@@ -67,8 +107,8 @@ def step_options(request: SearchRequest) -> "StepOptions":
     if device.type != "cuda" or choose_dtype(request.precision, device).itemsize == 4:
         # A CPU that computes in bf16 is predicted as in float32, so that costs are the same on all
         # CPUs: its activations are smaller, but it keeps bf16 copies of weights that are frozen.
-        return StepOptions()
-    return StepOptions(dtype="bf16-mixed")
+        return StepOptions(devices=request.devices)
+    return StepOptions(dtype="bf16-mixed", devices=request.devices)
 
 
 def check_precision(request: SearchRequest) -> None:

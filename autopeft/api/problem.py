@@ -8,7 +8,7 @@ import numpy as np
 
 from autopeft.api.catalogue import configuration_of
 from autopeft.api.data_notes import shape_notes
-from autopeft.api.device import check_precision, memory_limit, step_options
+from autopeft.api.device import check_devices, check_precision, memory_limit, step_options
 from autopeft.api.request import SearchRequest
 from autopeft.cost.budget import ParamBudget, read_budget
 from autopeft.cost.candidates import CandidateSpace
@@ -221,6 +221,7 @@ def _space(
         asked["max_tokens"] = request.batch_tokens
         asked = {name: value for name, value in asked.items() if value is not None}
         configuration = configuration_of(request.configuration, spec, asked, training)
+        check_devices(request.devices, configuration)
         if problem := no_room(added_tokens(configuration), spec, max_length):
             raise SpaceError(f"The configuration cannot be attached: {problem}: set --max-length.")
         if request.checkpoints > 1:

@@ -20,6 +20,7 @@ RESUMABLE = frozenset(
         "until_converged",
         "repeats",
         "workers",
+        "devices",
         "runner",
         "ray_address",
         "mlflow_uri",
@@ -78,6 +79,8 @@ class SearchRequest(BaseModel):
         seed: Seed of everything.
         runner: `local` (this process), `ray`, or `auto`.
         workers: Trials at a time; `None` takes the number of GPUs, or 1.
+        devices: Devices that each training of one configuration is spread over: GPUs of this
+            machine, or processes where it has none.
         ray_address: Address of a Ray cluster.
         mlflow_uri: Tracking server; `None` takes a SQLite file beside the studies.
         system_metrics: Whether MLflow's run of the search shows this machine's load.
@@ -121,6 +124,7 @@ class SearchRequest(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     runner: Literal["auto", "local", "ray"] = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
+    devices: Annotated[int, Field(ge=1)] = 1
     ray_address: str | None = None
     mlflow_uri: str | None = None
     system_metrics: bool = False
@@ -150,6 +154,18 @@ class SearchRequest(BaseModel):
             raise ValueError("--runner local runs one trial at a time: use --runner ray or auto")
         if self.runner == "local" and self.ray_address:
             raise ValueError("--runner local does not use a --ray-address")
+        if self.devices > 1 and self.configuration is None:
+            raise ValueError(
+                "--devices spreads the training of one configuration: a search gives each device "
+                "a trial of its own, so leave it out and set --workers"
+            )
+        if self.devices > 1 and ((self.workers or 1) > 1 or self.runner == "ray"):
+            raise ValueError(
+                "--devices spreads one training at a time, without Ray: leave --workers and "
+                "--runner ray out"
+            )
+        if self.devices > 1 and self.ray_address:
+            raise ValueError("--devices are those of this machine: leave --ray-address out")
         return self
 
     @model_validator(mode="after")

@@ -47,6 +47,10 @@ def build_strategy(
 def build_runner(problem: Problem, workload: Workload, folder: StudyFolder) -> Runner:
     """Return the runner that a request names; `auto` takes Ray for more than one worker."""
     request = problem.request
+    if request.devices > 1:
+        from autopeft.runners.devices import DevicesRunner
+
+        return DevicesRunner(workload, folder.trial, request.devices)
     workers = n_workers(request)
     wants_ray = workers > 1 or request.ray_address is not None
     if request.runner == "ray" or (request.runner == "auto" and wants_ray):

@@ -98,7 +98,7 @@ def train(
 
 
 @app.command()
-@with_search_options()
+@with_search_options({"devices"})
 def plan(output: Format = "table", **settings: Any) -> None:
     """Show what a search would cover, what fits the budget and what it would cost."""
     from autopeft.cli.inspect import plan_command

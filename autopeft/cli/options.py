@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from autopeft.cli.run_options import WHERE
+
 Format = Annotated[
     Literal["table", "json", "csv"], typer.Option("--format", help="How to print the result.")
 ]
 
-_WHAT, _HOW, _WHERE = "What to search", "How to search", "Where to run"
+_WHAT, _HOW = "What to search", "How to search"
 
 #: Option by field of `SearchRequest`; all default to `None`, which takes the request's default.
 _OPTIONS: dict[str, Any] = {
@@ -188,60 +190,7 @@ _OPTIONS: dict[str, Any] = {
     "seed": Annotated[
         int | None, typer.Option(help="Seed of everything. Default: 0.", rich_help_panel=_HOW)
     ],
-    "workers": Annotated[
-        int | None,
-        typer.Option(
-            help="Trials at a time. Default: the number of GPUs, or 1.", rich_help_panel=_WHERE
-        ),
-    ],
-    "runner": Annotated[
-        str | None,
-        typer.Option(
-            help="local (this process), ray, or auto: ray for several workers. Default: auto.",
-            rich_help_panel=_WHERE,
-        ),
-    ],
-    "ray_address": Annotated[
-        str | None,
-        typer.Option(help="Address of a running Ray cluster.", rich_help_panel=_WHERE),
-    ],
-    "mlflow_uri": Annotated[
-        str | None,
-        typer.Option(
-            help="MLflow tracking server. Default: mlflow.db beside the studies.",
-            rich_help_panel=_WHERE,
-        ),
-    ],
-    "system_metrics": Annotated[
-        bool | None,
-        typer.Option(
-            "--system-metrics",
-            help="Show this machine's load in MLflow while the search runs.",
-            rich_help_panel=_WHERE,
-        ),
-    ],
-    "storage": Annotated[
-        str | None,
-        typer.Option(
-            help="SQLAlchemy URL of the study's storage. Default: SQLite in its folder.",
-            rich_help_panel=_WHERE,
-        ),
-    ],
-    "cache": Annotated[
-        str | None,
-        typer.Option(
-            help="Disk for tokens and hidden states that trials share; 0 for none. Default: 8GiB.",
-            rich_help_panel=_WHERE,
-        ),
-    ],
-    "trust_remote_code": Annotated[
-        bool | None,
-        typer.Option(
-            "--trust-remote-code",
-            help="Run Python code that comes with a model.",
-            rich_help_panel=_WHERE,
-        ),
-    ],
+    **WHERE,
 }
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from autopeft.api.device import all_devices
 from autopeft.cli.output import console
 from autopeft.cli.search import search_command
 from autopeft.export.folder import check_target
@@ -16,7 +17,10 @@ def train_command(
     *,
     json_output: bool,
 ) -> None:
-    """Train one configuration with each seed; export the first if there is a place for it."""
+    """Train one configuration with each seed; export the first if there is a place for it.
+
+    The seeds come one after the other, each spread over all devices; docs/engine.md says why.
+    """
     if to is not None:
         check_target(to)  # before the work, not after it
     # A space of one point: all that a search records of a trial is recorded of this one.
@@ -25,7 +29,10 @@ def train_command(
         "trials": 1,
         "strategy": "random",
         "fidelity": "none",
+        "devices": settings.get("devices") or all_devices(),
     }
+    if settings["repeats"] == 1:
+        one["workers"] = 1  # there is never a second trial to run beside the first
     result = search_command(study, {**settings, **one}, resume=False, json_output=json_output)
     if to is not None:
         folder = result.export(to)

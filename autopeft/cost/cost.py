@@ -85,10 +85,10 @@ class CostModel:
     def step(self, configuration: Configuration) -> StepCost:
         """Return what one forward and backward of a configuration, and its optimiser step, cost.
 
-        Where there are micro-batches, that is one of them.
+        Where there are micro-batches, that is one of them, and of several devices it is one.
         """
         training, rows = configuration.training, self._rows(configuration)
-        in_parts = training.rows_at_once < training.batch_size
+        in_parts = training.rows_at_once < self._share(training.batch_size)
         key = f"{configuration.components} {rows} {in_parts}"
         if key not in self._steps:
             model = self._attached(configuration)
@@ -101,10 +101,15 @@ class CostModel:
     def _rows(self, configuration: Configuration) -> int:
         """Return the examples in one forward."""
         training = configuration.training
-        if training.max_tokens is None:
-            return training.rows_at_once
-        # With shorter rows a batch may come nearer to the limit.
-        return min(training.rows_at_once, math.ceil(training.max_tokens / self.seq_length))
+        rows = training.batch_size
+        if training.max_tokens is not None:
+            # With shorter rows a batch may come nearer to the limit.
+            rows = min(rows, math.ceil(training.max_tokens / self.seq_length))
+        return min(training.rows_at_once, self._share(rows))
+
+    def _share(self, rows: int) -> int:
+        """Return how many examples of a batch one device takes at most."""
+        return math.ceil(rows / self._options.devices)
 
     def adapter_bytes(self, configuration: Configuration) -> int:
         """Return the bytes of the tensors in the adapter's file, the head's among them."""

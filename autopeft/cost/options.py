@@ -40,6 +40,7 @@ class StepOptions:
         base_bits: Bits of a weight of the linear modules in the layers, as bitsandbytes holds
             them: 8 is LLM.int8, 4 is NF4. `None` leaves them in `dtype`.
         double_quantization: Whether the constants of NF4 are quantised too.
+        devices: Devices that share each batch; what counts is the memory of one of them.
     """
 
     dtype: Dtype = "float32"
@@ -47,6 +48,7 @@ class StepOptions:
     gradient_checkpointing: bool = False
     base_bits: BaseBits | None = None
     double_quantization: bool = False
+    devices: int = 1
 
     def __post_init__(self) -> None:
         allowed = {"dtype": Dtype, "optimizer": Optimizer}

@@ -91,6 +91,14 @@ class Lora(LibraryMethod):
     def stored_copies(self, component: Component) -> int:
         return 2 if self.stands_alone(component) else 1  # with the start that W gave up
 
+    def keeps_together(self, component: Component) -> str | None:
+        if component.param("variant") != "velora":
+            return None
+        return (
+            "lora's variant 'velora' projects on the mean of all inputs of a batch, which is "
+            "another one in each part of it"
+        )
+
     def stands_alone(self, component: Component) -> bool:
         return component.param("init") in _OUT_OF_W_BY_DATA  # our own files hold no second factors
 

@@ -226,6 +226,13 @@ class PeftMethod(ABC):
         """Tell whether the component goes with no other one."""
         return False
 
+    def keeps_together(self, component: Component) -> str | None:  # noqa: ARG002 - most do not
+        """Return why the rows of a batch must go through the model together, if so.
+
+        What is learned from a batch is else the sum of what is learned from its rows.
+        """
+        return None
+
     def stored_copies(self, component: Component) -> int:  # noqa: ARG002 - one by most
         """Return how many times as wide as they train low-rank factors are written."""
         return 1

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from autopeft.runners.carrying_out import carry_out
 from autopeft.trials.engine import Engine, Workload, pick_device, set_threads
 from autopeft.trials.evaluate import TrialExecution
-from autopeft.trials.ports import Decision, NoTrial, TrialSource
-from autopeft.trials.trial import TrialResult, TrialSpec, TrialStatus
+from autopeft.trials.ports import NoTrial, TrialSource
+from autopeft.trials.trial import TrialSpec
 
 logger = logging.getLogger(__name__)
 
@@ -39,24 +40,4 @@ class LocalRunner:
 
 def run_trial(engine: Engine, spec: TrialSpec, folder: Path, source: TrialSource) -> None:
     """Run one trial until it ends or pauses, telling the source of every rung."""
-    execution = TrialExecution(engine, spec, folder)
-    try:
-        while True:
-            outcome = execution.advance()
-            if isinstance(outcome, TrialResult):
-                break
-            decision = source.report(spec.number, outcome)
-            if outcome.last:
-                outcome = execution.finish()
-                break
-            if decision is Decision.PAUSE:
-                execution.leave()
-                return
-            if decision is Decision.STOP:
-                execution.close()
-                outcome = TrialResult(status=TrialStatus.STOPPED, seconds=outcome.seconds)
-                break
-    except BaseException:  # Ctrl-C, or the source gave up: a later search can go on from here
-        execution.leave()
-        raise
-    source.finish(spec.number, outcome)
+    carry_out(TrialExecution(engine, spec, folder), spec.number, source)

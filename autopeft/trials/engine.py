@@ -20,6 +20,7 @@ from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.tasks.data import Split, TaskData
 from autopeft.tasks.task import TaskSpec
 from autopeft.trials.batches import EncodedSplit
+from autopeft.trials.data_parallel import ALONE, DataParallel
 from autopeft.trials.disk_cache import DiskCache
 from autopeft.trials.precision import choose_dtype
 from autopeft.trials.prefix import FrozenPrefix
@@ -111,20 +112,24 @@ class Engine:
     Attributes:
         workload: Model, task and data.
         device: Where trials run.
+        parallel: The processes that train each trial together, of which this is one.
         dtype: What they compute in.
         spec: Structure of the model.
         base: The base model with a task head; its parameters are frozen between trials.
         eval_tokens: Most tokens of an evaluation batch, padding included.
     """
 
-    def __init__(self, workload: Workload, device: torch.device) -> None:
+    def __init__(
+        self, workload: Workload, device: torch.device, parallel: DataParallel = ALONE
+    ) -> None:
         self.workload = workload
         self.device = device
+        self.parallel = parallel
         self._prefixes: dict[int, FrozenPrefix] = {}
-        self.dtype = choose_dtype(workload.precision, device)
+        self.dtype = parallel.gathered(choose_dtype(workload.precision, device))[0]
         self.base, self._new_modules = self._load()
         self.spec: ModelSpec = inspect_model(self.base)
-        self.eval_tokens = evaluation_tokens(self.spec, device)
+        self.eval_tokens = min(parallel.gathered(evaluation_tokens(self.spec, device)))
         # A head that came with the weights is kept; a new one is drawn anew for every trial.
         self._loaded_head = {
             name: copy.deepcopy(self.base.get_submodule(name).state_dict())
@@ -157,7 +162,9 @@ class Engine:
         for name, tensor in self.base.base_model.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-        machine = [torch.__version__, transformers.__version__, str(self.device), str(self.dtype)]
+        # Of a machine's GPUs the name counts, not the number: those that are alike share states.
+        device = self.device.type
+        machine = [torch.__version__, transformers.__version__, device, str(self.dtype)]
         machine += [torch.backends.cpu.get_cpu_capability(), str(torch.get_num_threads())]
         if self.device.type == "cuda":
             machine.append(torch.cuda.get_device_name(self.device))

@@ -50,9 +50,10 @@ class TrialExecution:
                 if self._run.reported:
                     self._seconds = self._run.reported.seconds
                     return self._run.reported
-            report = self._run.advance(self._folder)
+            keep = self._folder if self._engine.parallel.writes else None
+            report = self._run.advance(keep)
             self._seconds = report.seconds
-            if not report.last:
+            if not report.last and self._engine.parallel.writes:
                 self._run.save_checkpoint(self._checkpoint)
             return report
         except Exception as error:  # noqa: BLE001 - one bad trial never ends a search
@@ -66,7 +67,8 @@ class TrialExecution:
         """Write the trained adapter and return the result of a complete trial."""
         assert self._run is not None
         try:
-            self._run.save_adapter(self._folder / "adapter")
+            if self._engine.parallel.writes:
+                self._run.save_adapter(self._folder / "adapter")
         except Exception as error:  # noqa: BLE001 - a full disk, say: the search goes on
             result = self._failure(error)
         else:
@@ -94,6 +96,8 @@ class TrialExecution:
         if self._run is not None:
             self._run.close()
             self._run = None
+        if not self._engine.parallel.writes:
+            return
         shutil.rmtree(self._checkpoint, ignore_errors=True)
         if not (self._folder / "adapter").is_dir():  # what a mean would be joined with is not there
             shutil.rmtree(self._folder / "kept", ignore_errors=True)

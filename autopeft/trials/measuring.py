@@ -30,15 +30,19 @@ def measured(
     Raises:
         DivergedError: If an output is not finite.
     """
-    split = engine.workload.validation
+    split, parallel = engine.workload.validation, engine.parallel
     called: Any = model.eval()
-    outcomes = outcomes_of(split, engine.workload.task)
+    outcomes, finite = outcomes_of(split, engine.workload.task), True
     with torch.inference_mode(), arithmetic.autocast_to_evaluate():
-        for rows in sorted_batches(split, len(split), engine.eval_tokens):
+        for rows in parallel.share(sorted_batches(split, len(split), engine.eval_tokens)):
             inputs = split.inputs(rows, engine.device)
             with prefix.skipped(split, rows):
                 logits = called(**inputs).logits.float()
-            if not bool(torch.isfinite(logits).all()):
-                raise DivergedError("the model's outputs are not finite")
+            finite = bool(torch.isfinite(logits).all())
+            if not finite:
+                break
             outcomes.add(rows, logits)
+    if not all(parallel.gathered(finite)):
+        raise DivergedError("the model's outputs are not finite")
+    outcomes.gather(parallel)
     return outcomes.scores()

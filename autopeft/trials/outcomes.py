@@ -11,6 +11,7 @@ from autopeft.models.completions import IGNORED
 from autopeft.tasks.metrics import evaluate, mean_loss, predictions_from
 from autopeft.tasks.task import TaskSpec
 from autopeft.trials.batches import EncodedSplit
+from autopeft.trials.data_parallel import DataParallel
 
 
 class Outcomes(Protocol):
@@ -18,6 +19,9 @@ class Outcomes(Protocol):
 
     def add(self, rows: Sequence[int], logits: torch.Tensor) -> None:
         """Take the outputs for rows, in the order of the batch."""
+
+    def gather(self, parallel: DataParallel) -> None:
+        """Take in the outputs that the other processes had."""
 
     def scores(self) -> tuple[dict[str, float], float]:
         """Return the task's metrics and the mean loss, when all rows are there."""
@@ -38,6 +42,10 @@ class LabelOutcomes:
 
     def add(self, rows: Sequence[int], logits: torch.Tensor) -> None:
         self._logits.update(zip(rows, logits.cpu().numpy().astype(np.float64), strict=True))
+
+    def gather(self, parallel: DataParallel) -> None:
+        for logits in parallel.gathered(self._logits):
+            self._logits.update(logits)
 
     def scores(self) -> tuple[dict[str, float], float]:
         logits = np.stack([self._logits[row] for row in range(len(self._labels))])
@@ -66,6 +74,12 @@ class TokenOutcomes:
         self._loss += float(cross_entropy(chosen, right, reduction="sum"))
         self._given.append(chosen.argmax(dim=-1).cpu().numpy())
         self._right.append(right.cpu().numpy())
+
+    def gather(self, parallel: DataParallel) -> None:
+        shares = parallel.gathered((self._right, self._given, self._loss))
+        self._right = [tokens for right, _, _ in shares for tokens in right]
+        self._given = [tokens for _, given, _ in shares for tokens in given]
+        self._loss = sum(loss for _, _, loss in shares)
 
     def scores(self) -> tuple[dict[str, float], float]:
         right, given = np.concatenate(self._right), np.concatenate(self._given)

@@ -73,6 +73,8 @@ class Arithmetic:
         self._dtype = dtype
         self._device = device
         self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+        # A process without rows of the first batch has no loss that would set the scale up.
+        self._scaler.scale(torch.zeros((), device=device))
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context of a forward."""

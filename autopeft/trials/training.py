@@ -62,6 +62,7 @@ class TrialRun:
             batches=self._sample,
         )
         self._attachment = attach(engine.base, spec.configuration, context)
+        engine.parallel.agree(self._attachment.model)
         self._parameters = dict(self._attachment.trainable())
         self._optimizer = self._build_optimizer()
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._rate_at)
@@ -181,6 +182,7 @@ class TrialRun:
     def _train_to(self, step: int, averaged: AveragedWeights | None = None) -> list[float]:
         """Return the loss of each step; the mean takes in the weights on the way."""
         self._prefix.set_training(self._attachment.model)
+        self._engine.parallel.draw_apart(self.spec.seed, self._step)
         losses: list[float] = []
         for rows in self._epochs.after(self._step):
             losses.append(self._differentiate(rows))
@@ -200,28 +202,33 @@ class TrialRun:
 
         The mean over the batch is the sum of the means over its parts, each weighted by its share
         of the labels; what a method adds to every loss counts once, because the shares sum to 1.
+        Several processes take some of the parts each, and then sum what came of them.
         """
-        split, total = self._engine.workload.train, 0.0
+        split, parallel, total = self._engine.workload.train, self._engine.parallel, 0.0
         n_learned = split.n_learned(rows)
-        for part in self._parts(rows):
+        for part in self._parts(parallel.share(rows)):
             batch = split.batch(part, self._engine.device)
             with self._arithmetic.autocast(), self._prefix.skipped(split, part):
                 loss = self._attachment.model(**batch).loss
             share = split.n_learned(part) / n_learned
             total += share * float(loss.detach())
-            if not math.isfinite(total):
-                raise DivergedError(f"the loss is {total} at step {self._step + 1}")
             self._arithmetic.backward(share * loss)
+        total = parallel.summed(self._parameters, total)
+        if not math.isfinite(total):
+            raise DivergedError(f"the loss is {total} at step {self._step + 1}")
         return total
 
     def _parts(self, rows: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Yield the rows of a batch that go through the model at once."""
+        """Yield the rows of a batch, or of a share of it, that go through the model at once."""
         size = self._training.rows_at_once
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
     def _sample(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield the first batches of the training, for methods that look at data to start."""
+        """Yield the first batches of the training, for methods that look at data to start.
+
+        All processes look at all of it: what follows from it is what it is in one process.
+        """
         split = self._engine.workload.train
         for rows in itertools.islice(self._epochs.after(0), SAMPLE_BATCHES):
             for part in self._parts(rows):

@@ -44,6 +44,11 @@ def test_texts_that_are_no_times(text: str) -> None:
         ),
         ({"runner": "local", "workers": 2}, "one trial at a time"),
         ({"runner": "local", "ray_address": "auto"}, "--ray-address"),
+        ({"devices": 2}, "a search gives each device a trial of its own"),
+        ({"devices": 0, "configuration": "preset:mam"}, "--devices"),
+        ({"devices": 2, "configuration": "preset:mam", "workers": 2}, "leave --workers"),
+        ({"devices": 2, "configuration": "preset:mam", "runner": "ray"}, "without Ray"),
+        ({"devices": 2, "configuration": "preset:mam", "ray_address": "auto"}, "--ray-address"),
         ({"storage": "postgresql://me:secret@host/db"}, "PGPASSWORD"),
     ],
 )

@@ -119,6 +119,11 @@ WRONG: dict[str, tuple[list[object], str]] = {
     "a preset that is none": (["--config", "preset:man"], "did you mean mam"),
     "a file that is none": (["--config", "no.yaml"], "no configuration file 'no.yaml'"),
     "a place that is taken": (["--config", "preset:mam", "--to", "taken"], "not empty"),
+    "more devices than there are": (
+        ["--config", "preset:mam", "--devices", 4096],
+        "--devices 4096 are too many: this machine has",
+    ),
+    "no device": (["--config", "preset:mam", "--devices", 0], "--devices"),
     "an option of searches": (["--config", "preset:mam", "--trials", 3], "No such option"),
 }
 

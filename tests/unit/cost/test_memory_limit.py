@@ -12,6 +12,7 @@ from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import CostModel
 from autopeft.cost.memory_limit import MemoryLimit, _raised, halvings
+from autopeft.cost.options import StepOptions
 from autopeft.errors import BudgetError
 from autopeft.methods.compose import complete, conflict, obstacle, read_configuration
 from autopeft.methods.registry import get_method, method_names
@@ -193,3 +194,26 @@ def test_halvings_go_down_to_one(rows: int) -> None:
     assert found[0] == rows
     assert found[-1] == 1
     assert all(b == -(-a // 2) for a, b in itertools.pairwise(found))
+
+
+def test_of_several_devices_each_holds_its_share_of_a_batch() -> None:
+    """16 rows over 4 devices take the memory of 4, in halves that of 2; flops a row stay."""
+    shared = CostModel(SPEC, BUILD, 16, StepOptions(devices=4))
+    lora = read_configuration({"method": "lora", "training": {"batch_size": BATCH}}, SPEC)
+
+    def with_training(**changes: int) -> Configuration:
+        return replace(lora, training=replace(lora.training, **changes))
+
+    def peak(costs: CostModel, **changes: int) -> int:
+        return costs.memory(with_training(**changes)).total
+
+    assert peak(shared) == peak(COSTS, batch_size=4)
+    assert peak(shared, batch_size=14) == peak(COSTS, batch_size=4)
+    assert peak(shared, micro_batch_size=2) == peak(COSTS, micro_batch_size=2)
+    assert peak(shared, micro_batch_size=8) == peak(shared) < peak(COSTS)
+    assert peak(shared, max_tokens=8 * 16) == peak(COSTS, batch_size=2)
+    assert shared.cost(lora).flops_per_example == COSTS.cost(lora).flops_per_example
+    half = MemoryLimit(text="half", limit=peak(shared, micro_batch_size=2), costs=shared)
+    met = half.met(lora)
+    assert met is not None
+    assert met.training.micro_batch_size == 2
