@@ -160,7 +160,7 @@ def test_the_model_of_mlflow_answers_as_predict_does(
     moved = served.rename(tmp_path / "elsewhere")
     found = mlflow.pyfunc.load_model(str(moved)).predict(pd.DataFrame({"text": texts}))
     script = runpy.run_path(str(folder / "predict.py"))
-    loaded = script["load"]()
+    loaded = script["load"](tiny_study.manifest["model"]["location"])
     expected = [script["predict"](*loaded, text) for text in texts]
     assert list(found.itertuples(index=False, name=None)) == expected
     assert len({score for _, score in expected}) == len(texts)
