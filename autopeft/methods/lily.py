@@ -44,6 +44,12 @@ class Lily(LibraryMethod):
             )
         return None
 
+    def keeps_together(self, component: Component) -> str | None:  # noqa: ARG002 - always
+        return (
+            "lily weighs its matrices by the mean over all rows of a batch, which is another one "
+            "in each part of it"
+        )
+
     def count_parameters(self, component: Component, spec: ModelSpec) -> int:
         rank, experts = int(component.param("rank")), int(component.param("experts"))
         stride = int(component.param("stride"))

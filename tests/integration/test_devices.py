@@ -225,6 +225,7 @@ def test_those_who_wait_for_one_that_failed_are_ended(
         outcome = SharedExecution(group, spec, tmp_path).advance()
         assert not children()
         assert outcome == dataclasses.replace(FAILED, reason="device 1: out of memory")
+        monkeypatch.setattr(device_group, "GRACE", 30.0)  # an interpreter takes a while to end
         monkeypatch.setattr(device_group, "work", dying)
         with pytest.raises(StudyError, match="process of device 1 ended with exit code 3"):
             group.ask("begin")
