@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from embedded_search import embedded_search
 
 from autopeft.api import live_report
 from autopeft.api.report import write_report_page
-from autopeft.api.request import SearchRequest
 from autopeft.api.result import SearchResult
 from autopeft.api.search import run_search
 from autopeft.trials.trial import TrialRecord
@@ -65,15 +65,7 @@ def search(folder: Path, trials: int, epochs: float) -> tuple[SearchResult, dict
         return path
 
     live_report.write_report_page = timed
-    request = SearchRequest.build(
-        model="minilm",
-        trials=trials,
-        strategy="random",
-        repeats=1,
-        epochs=epochs,
-        train_rows=600,
-        eval_rows=400,
-    )
+    request = embedded_search(trials, epochs)
     begun = time.perf_counter()
     result = run_search(request, folder)
     whole = time.perf_counter() - begun

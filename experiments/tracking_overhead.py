@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autopeft.api.request import SearchRequest
+from embedded_search import embedded_search
+
 from autopeft.api.search import run_search
 from autopeft.report.tracking import MlflowTracker
 
@@ -65,15 +66,7 @@ def timed(spent: dict[str, list[float]]) -> Iterator[None]:
 
 def measure(trials: int, epochs: float) -> dict[str, Any]:
     """Return what a search took with tracking, and what of that was tracking."""
-    request = SearchRequest.build(
-        model="minilm",
-        trials=trials,
-        strategy="random",
-        repeats=1,
-        epochs=epochs,
-        train_rows=600,
-        eval_rows=400,
-    )
+    request = embedded_search(trials, epochs)
     spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     with tempfile.TemporaryDirectory() as folder:
         begun = [clock() for clock in CLOCKS]

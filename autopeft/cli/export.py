@@ -68,11 +68,7 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
         raise RequestError("Name the folder to make with --to.")
     if private and push_to_hub is None:
         raise RequestError("--private goes with --push-to-hub: name a repository.")
-    if compress is not None and average is not None:
-        raise RequestError("--compress and --average each make an adapter: leave one of them out.")
-    if merge and (compress or average):
-        option = "--compress" if compress else "--average"
-        raise RequestError(f"--merge folds in the adapter as it was trained: leave {option} out.")
+    _check_adapter(compress, average, merge=merge)
     study, which = _study_and_pick(study, pick)
     # Loads torch, which the help does not need.
     from autopeft.api.export import parse_formats
@@ -95,10 +91,25 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
     _tell(result, which, to, folder)
     if derived is not None:
         console().print(derived.point.sentence(), highlight=False)
+        if average is not None and derived.point.quality < derived.point.quality_before:
+            console().print("Here the mean is worse: leave --average out.", highlight=False)
     if push_to_hub is not None:
         # An account may have a default of its own, which only --private goes before.
         address = push(folder, push_to_hub, private=True if private else None)
         console().print(f"It is on the Hub:  {address}", highlight=False)
+
+
+def _check_adapter(compress: str | None, average: str | None, *, merge: bool) -> None:
+    """Check that one adapter is asked for: the trained one, or one that is made of it.
+
+    Raises:
+        RequestError: If the options do not go together.
+    """
+    if compress is not None and average is not None:
+        raise RequestError("--compress and --average each make an adapter: leave one of them out.")
+    if merge and (compress or average):
+        option = "--compress" if compress else "--average"
+        raise RequestError(f"--merge folds in the adapter as it was trained: leave {option} out.")
 
 
 def _tell(result: "SearchResult", which: str, to: Path, folder: Path) -> None:

@@ -56,11 +56,10 @@ def train_script(
     config = load_config(facts.reference, head, trust_remote_code=trust_remote_code)
     model = meta_model(config, head.kind)
     spec = inspect_model(model)
-    configuration, training = record.spec.configuration, record.spec.configuration.training
+    configuration = record.spec.configuration
     depth = frozen_depth(configuration, spec)
     full = configuration.method == "full"
     trained = [_name(model, layer) for layer in layers_of(model)[depth:]] if depth else []
-    params = dict(configuration.components[0].params)
     model_class = CLASSES[facts.writing.output if facts.writing else "labels"]
     return fill(
         "train.py.txt",
@@ -70,16 +69,7 @@ def train_script(
         base_name=in_quotes(facts.base),
         recorded=f"{record.quality:.6f}",
         metric=facts.metric,
-        seed=str(record.spec.seed),
-        epochs=repr(record.spec.epochs),
-        learning_rate=repr(training.learning_rate),
-        head_learning_rate=repr(training.head_learning_rate or training.learning_rate),
-        b_rate=repr(params.get("b_rate_over_a", 1.0)),
-        batch_size=str(training.batch_size),
-        rows_at_once=str(training.rows_at_once),
-        max_tokens=repr(training.max_tokens),
-        weight_decay=repr(training.weight_decay),
-        warmup_share=repr(training.warmup_share),
+        **_settings(record),
         max_length=str(facts.max_length),
         head=repr(list(spec.head_modules)),
         trained_layers=repr(trained),
@@ -94,6 +84,24 @@ def train_script(
         scores=fill("train/scores.py.txt").rstrip(),
         precision=repr(precision if precision == "bf16" else "float32"),
     )
+
+
+def _settings(record: TrialRecord) -> dict[str, str]:
+    """Return the hyperparameters of a training as Python writes them, by their places."""
+    configuration = record.spec.configuration
+    training, params = configuration.training, dict(configuration.components[0].params)
+    return {
+        "seed": str(record.spec.seed),
+        "epochs": repr(record.spec.epochs),
+        "learning_rate": repr(training.learning_rate),
+        "head_learning_rate": repr(training.head_learning_rate or training.learning_rate),
+        "b_rate": repr(params.get("b_rate_over_a", 1.0)),
+        "batch_size": str(training.batch_size),
+        "rows_at_once": str(training.rows_at_once),
+        "max_tokens": repr(training.max_tokens),
+        "weight_decay": repr(training.weight_decay),
+        "warmup_share": repr(training.warmup_share),
+    }
 
 
 def _check(record: TrialRecord, facts: ExportFacts) -> None:

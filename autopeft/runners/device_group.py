@@ -82,11 +82,11 @@ class DeviceGroup:
         if not self._processes:
             self._start()
         self._asked = True
-        try:
-            for connection in self._connections:
+        for rank, connection in enumerate(self._connections):
+            try:
                 connection.send((name, arguments))
-        except OSError:
-            pass  # whose process it was is found out below
+            except OSError as error:
+                raise self._lost(rank) from error
         answers = self._collect()
         if len(answers) < self.size:
             self.end()
@@ -156,11 +156,15 @@ class DeviceGroup:
         try:
             return connection.recv()
         except (EOFError, OSError) as error:
-            process = self._processes[rank]
-            process.join(GRACE)
-            how = _how(process.exitcode)
-            self.end()
-            raise ProcessLostError(f"the process of device {rank} {how}") from error
+            raise self._lost(rank) from error
+
+    def _lost(self, rank: int) -> ProcessLostError:
+        """End all processes, and return what became of the one that no longer answers."""
+        process = self._processes[rank]
+        process.join(GRACE)
+        how = _how(process.exitcode)
+        self.end()
+        return ProcessLostError(f"the process of device {rank} {how}")
 
 
 def has_failed(answer: Any) -> bool:

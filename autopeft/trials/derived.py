@@ -66,14 +66,11 @@ class DerivedPoint:
         return f"ternary, {100 * self.settings['keep']:g} % kept"
 
     def sentence(self) -> str:
-        """Return what happened, for people."""
+        """Return what was measured, for people."""
         if self.way == "mwa":
-            worse = self.quality < self.quality_before
             return (
                 f"The {self.how} has {self.metric} {self.quality:.4f}; the last one alone has "
                 f"{self.quality_before:.4f}."
-                + " Here the mean is worse: leave --average out."
-                * worse
             )
         return (
             f"Compressed ({self.how}) its {self.metric} is {self.quality:.4f}, and was "

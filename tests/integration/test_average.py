@@ -53,6 +53,8 @@ def test_the_mean_is_exported_as_it_was_measured(
     assert (point.way, dict(point.settings)) == ("mwa", {"penalty": 2.0, "checkpoints": 4})
     assert point.quality_before == pytest.approx(trial.quality, abs=1e-9)
     assert point.sentence() in " ".join(outcome.out.split())
+    worse = point.quality < point.quality_before
+    assert ("leave --average out" in " ".join(outcome.out.split())) == worse
     card = ModelCard.load("mine/README.md")
     assert card.data.eval_results[0].metric_value == pytest.approx(point.quality, abs=1e-6)
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +14,10 @@ import pytest
 from autopeft.api.result import SearchResult
 from autopeft.errors import StudyError
 from autopeft.report.analysis_figure import analysis_figure
+from autopeft.study.analysis import importance
 from autopeft.study.analysis.analysis import Analysis, analyze
 from autopeft.study.analysis.budgets import winners
-from autopeft.study.analysis.facts import facts_of
+from autopeft.study.analysis.facts import Facts, facts_of
 from autopeft.study.analysis.importance import LEAST_TRIALS
 from autopeft.study.uncertainty import measured_configurations
 from autopeft.trials.trial import TrialRecord, TrialStatus
@@ -67,6 +68,23 @@ def test_what_matters_comes_first(of_rate: Analysis) -> None:
     assert {i.name for i in of_rate.importances} == {
         *("learning_rate_multiple", "adapter_params", "method"),
     }
+
+
+def test_forests_of_a_long_study_grow_on_trials_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trials, grown = planted(LEAST_TRIALS, lambda multiple, _: 0.6 + 0.2 * multiple), []
+    fanova = importance._fanova
+
+    def seen(rows: Sequence[Facts], qualities: Sequence[float], seed: int) -> dict[str, float]:
+        grown.append(set(qualities))
+        return fanova(rows, qualities, seed)
+
+    monkeypatch.setattr(importance, "_fanova", seen)
+    monkeypatch.setattr(importance, "MOST_TRIALS", 12)
+    assert analyzed(trials).importances[0].name == "learning_rate_multiple"
+    assert {len(qualities) for qualities in grown} == {12}
+    assert len(set.union(*grown)) == LEAST_TRIALS
 
 
 def test_curves_follow_the_truth(of_rate: Analysis) -> None:
