@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from botorch.models import ModelListGP
+from botorch.models.model import Model
 from numpy.typing import NDArray
+from plain import plain_model
 from table import OBJECTIVES, Table, Training
 
 from autopeft.cost.cost import Cost
@@ -28,6 +30,8 @@ N_INITIAL = 10
 
 #: Returns the number of a row, given those that were looked at.
 Chooser = Callable[[Sequence[int]], int]
+#: Returns a model of rows and what was measured there, with a seed.
+Fit = Callable[[NDArray[np.float64], NDArray[np.float64], int], Model]
 
 
 class Rows:
@@ -102,7 +106,7 @@ def ours(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
     return choose
 
 
-def plain(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
+def plain(rows: Rows, seed: int, fit: Fit) -> Chooser:
     """NEHVI on one-hot points with a model of each objective, as AutoPEFT has it."""
     reference = [-position for position in rows.table.reference.position]
     scaled = np.array(
@@ -120,7 +124,7 @@ def plain(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
         step = 1000 * seed + len(seen)
         torch.manual_seed(step)
         x = rows.one_hot[seen]
-        models = [fitted(x, scaled[seen][:, [k]], surrogate, step) for k in (0, 1)]
+        models = [fit(x, scaled[seen][:, [k]], step) for k in (0, 1)]
         gain = Gain(ModelListGP(*models), (x, none[seen]), reference, seed=step)
         return int(left[gain.of(rows.one_hot[left], none[left]).argmax()])
 
@@ -153,8 +157,8 @@ CONTESTANTS: Mapping[str, Callable[[Rows, int], Chooser]] = {
     "tpe": lambda rows, seed: optuna_sampler(rows, seed, "tpe"),
     "nsga2": lambda rows, seed: optuna_sampler(rows, seed, "nsga2"),
     "optuna-gp": lambda rows, seed: optuna_sampler(rows, seed, "gp"),
-    "plain": lambda rows, seed: plain(rows, seed, "matern"),
-    "saasbo": lambda rows, seed: plain(rows, seed, "saas"),
+    "plain": lambda rows, seed: plain(rows, seed, plain_model),
+    "saasbo": lambda rows, seed: plain(rows, seed, lambda x, y, n: fitted(x, y, "saas", n)),
     "ours": lambda rows, seed: ours(rows, seed, "matern"),
     "ours-saas": lambda rows, seed: ours(rows, seed, "saas"),
 }

@@ -1,30 +1,52 @@
-"""Plain NEHVI as a sampler: a Gaussian process for each objective on one-hot points, as AutoPEFT's.
-
-It is told all parameters and the reference of the hypervolume, and takes no notice of what depends
-on what: a parameter that a point does not have lies in the middle of its range.
-"""
+"""Plain NEHVI: a Gaussian process of BoTorch's own for each objective on one-hot points."""
 
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from botorch.models import ModelListGP
+import torch
+from botorch.fit import fit_gpytorch_mll
+from botorch.models import ModelListGP, SingleTaskGP
+from botorch.models.transforms import Standardize
+from gpytorch.mlls import ExactMarginalLogLikelihood
+from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from autopeft.study.strategies.columns import Columns
-from autopeft.study.strategies.gain import Gain, Scale, fitted
+from autopeft.study.strategies.gain import Gain, Scale, quiet
+from autopeft.study.strategies.surrogate import ENOUGH, MAX_ITERATIONS
+
+Matrix = NDArray[np.float64]
 
 N_INITIAL = 10
 POOL = 512
 STARTS = 4
 
 
+def plain_model(
+    rows: NDArray[np.float64], measured: NDArray[np.float64], seed: int
+) -> SingleTaskGP:
+    """Fit BoTorch's own choice, a squared exponential kernel, to rows (n, d) and values (n, 1)."""
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        x, y = torch.from_numpy(rows), torch.from_numpy(measured)
+        model = SingleTaskGP(x, y, outcome_transform=Standardize(m=1))
+        likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
+        limits = {"maxiter": MAX_ITERATIONS, "ftol": ENOUGH}
+        fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": limits})
+    return model
+
+
 class PlainNehvi(BaseSampler):
-    """The best of a Sobol sequence, and what gradients make of the best of these."""
+    """The best of a Sobol sequence, and what gradients make of the best of these.
+
+    It is told all parameters and the reference of the hypervolume, and takes no notice of what
+    depends on what: a parameter that a point does not have lies in the middle of its range.
+    """
 
     def __init__(
         self, space: Mapping[str, BaseDistribution], reference: Sequence[float], seed: int
@@ -57,7 +79,7 @@ class PlainNehvi(BaseSampler):
         values = -np.array([t.values for t in done])
         both = np.concatenate([values, -self._reference[None]])
         both = Scale.of(both)(both)
-        models = [fitted(rows, both[:-1, [k]], "matern", step) for k in range(values.shape[1])]
+        models = [plain_model(rows, both[:-1, [k]], step) for k in range(values.shape[1])]
         none = np.zeros((POOL, 0))
         gain = Gain(ModelListGP(*models), (rows, none[: len(rows)]), both[-1].tolist(), seed=step)
         pool = list(itertools.islice(self._columns.draw(step), POOL))

@@ -9,6 +9,7 @@ the measurement added to the variance), and the processor seconds of the fit.
 
 import argparse
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.model import Model
 from botorch.models.transforms import Standardize, Warp
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from contestants import Rows
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import LogNormalPrior
 from numpy.typing import NDArray
+from plain import plain_model
 from scipy.stats import spearmanr
 from table import read_table
 
@@ -32,9 +35,11 @@ from autopeft.tasks.metrics import METRICS
 HERE = Path(__file__).parent
 HELD_OUT = 80
 SIZES = (20, 40, 100)
-#: What is fitted to what; `warped` is no surrogate of a search.
+#: What is fitted to what; `botorch`, its own squared exponential kernel, and `warped` are no
+#: surrogates of a search.
 CASES = (
     ("features", "matern"),
+    ("features", "botorch"),
     ("features", "warped"),
     ("features", "saas"),
     ("without parameters", "matern"),
@@ -67,12 +72,23 @@ def warped(x: NDArray[np.float64], y: NDArray[np.float64]) -> Model:
     )
     inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
     outcome = Standardize(m=1)
-    model = SingleTaskGP(inputs, targets, input_transform=bend, outcome_transform=outcome)
+    kernel = get_covar_module_with_dim_scaled_prior(x.shape[1], use_rbf_kernel=False)
+    model = SingleTaskGP(
+        inputs, targets, covar_module=kernel, input_transform=bend, outcome_transform=outcome
+    )
     limits = {"maxiter": MAX_ITERATIONS, "ftol": ENOUGH}
     with quiet():
         mll = ExactMarginalLogLikelihood(model.likelihood, model)
         fit_gpytorch_mll(mll, optimizer_kwargs={"options": limits})
     return model
+
+
+FITS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], Model]] = {
+    "matern": lambda x, y: fitted(x, y, "matern", 0),
+    "saas": lambda x, y: fitted(x, y, "saas", 0),
+    "botorch": lambda x, y: plain_model(x, y, 0),
+    "warped": warped,
+}
 
 
 def scores(
@@ -82,8 +98,7 @@ def scores(
     learned, others = split[:n], split[-HELD_OUT:]
     started = time.process_time()
     y = rows.quality[learned][:, None]
-    bent = surrogate == "warped"
-    model = warped(x[learned], y) if bent else fitted(x[learned], y, surrogate, 0)
+    model = FITS[surrogate](x[learned], y)
     seconds = time.process_time() - started
     with torch.no_grad():
         posterior: Any = model.posterior(torch.from_numpy(x[others]))

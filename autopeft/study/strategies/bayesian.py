@@ -19,6 +19,7 @@ from autopeft.study.strategies.drawing import generator, tried_digests, untried_
 from autopeft.study.strategies.gain import FINALISTS, Gain, Matrix, fitted, without_outliers
 from autopeft.study.strategies.known import KnownCosts, KnownValues
 from autopeft.study.strategies.local_search import POOL, Ranking, best_points
+from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategies.source import Sources
 from autopeft.study.strategies.start import start_points
 from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_surrogate
@@ -90,7 +91,7 @@ class BayesianStrategy:
         self._known = KnownCosts(self._domain, self._objectives, known_values)
         self._volume = math.prod(reference.position)
         #: The latest fit and what it was of, for workers that ask before anything new is measured.
-        self._latest: tuple[tuple[tuple[int, int], ...], Model] | None = None
+        self._latest: tuple[tuple[tuple[int, int], ...], Model, Outcome] | None = None
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
         """Return the candidate for trial `number`, or `None` if all points were tried."""
@@ -148,22 +149,28 @@ class BayesianStrategy:
         self, records: Sequence[TrialRecord], measured: Sequence[TrialRecord], seed: int
     ) -> Gain:
         pending = [r for r in records if r.result is None]
+        model, outcome = self._model(measured, [r for r in records if _broke(r)])
         return Gain(
-            self._model(measured, [r for r in records if _broke(r)]),
+            model,
             self._recorded(measured),
             [-position for position in self._reference.position],
             self._recorded(pending) if pending else None,
             seed=seed,
+            outcome=outcome,
         )
 
-    def _model(self, measured: Sequence[TrialRecord], broken: Sequence[TrialRecord]) -> Model:
+    def _model(
+        self, measured: Sequence[TrialRecord], broken: Sequence[TrialRecord]
+    ) -> tuple[Model, Outcome]:
         """Return the model of quality, as it was if nothing has been measured since."""
         seen = tuple((record.number, len(record.reports)) for record in (*measured, *broken))
         if self._latest is None or self._latest[0] != seen:
-            self._latest = seen, self._fit(measured, broken)
-        return self._latest[1]
+            self._latest = seen, *self._fit(measured, broken)
+        return self._latest[1:]
 
-    def _fit(self, measured: Sequence[TrialRecord], broken: Sequence[TrialRecord]) -> Model:
+    def _fit(
+        self, measured: Sequence[TrialRecord], broken: Sequence[TrialRecord]
+    ) -> tuple[Model, Outcome]:
         """Fit quality at all rungs: what trials gained from one to the next is seen too."""
         seen = [(record, *pair) for record in measured for pair in _seen(record)]
         # No number is moved up to the worst that is no outlier.
@@ -173,10 +180,14 @@ class BayesianStrategy:
         rows = self._rows(points, shares)
         qualities = np.array([[-self._scaled_quality(quality)] for _, _, quality in seen])
         kept = without_outliers(qualities)
+        outcome = Outcome.of(kept[:, 0])
+        scores = outcome.scored(kept)
         if not self._sources:
-            return fitted(rows, kept, self._surrogate, self._seed)
+            return fitted(rows, scores, self._surrogate, self._seed), outcome
         trials = [record.spec.configuration.digest for record, _, _ in seen]
-        return fitted_from(rows, len(self._sources), kept, trials, self._surrogate, self._seed)
+        n_sources = len(self._sources)
+        model = fitted_from(rows, n_sources, scores, trials, self._surrogate, self._seed)
+        return model, outcome
 
     def _rank(
         self, gain: Gain, points: Sequence[Assignment], records: Sequence[TrialRecord]

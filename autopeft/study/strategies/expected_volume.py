@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+
+from autopeft.study.strategies.outcome import Outcome
 
 Matrix = NDArray[np.float64]
 
@@ -20,15 +21,19 @@ Matrix = NDArray[np.float64]
 class ExpectedVolume:
     """Expected gain over a front whose heights are taken to be their means."""
 
-    def __init__(self, heights: Matrix, known: Matrix, reference: Sequence[float]) -> None:
+    def __init__(
+        self, heights: Matrix, known: Matrix, reference: Sequence[float], outcome: Outcome
+    ) -> None:
         """Take the points that have been measured; larger is better everywhere.
 
         Args:
-            heights: Means of the unknown objective there, shape (n,).
+            heights: What the unknown objective is taken to be there, shape (n,).
             known: The known objectives there, shape (n, c).
             reference: Where hypervolume is measured from: the unknown objective, the known ones.
+            outcome: The scale on which the unknown objective is normal.
         """
         floor, *corner = reference
+        self._outcome = outcome
         self._edges = [
             np.append(np.unique(np.maximum(column, low)), np.inf)
             for column, low in zip(known.T, corner, strict=True)
@@ -48,7 +53,7 @@ class ExpectedVolume:
         """Return the expected gain of points, shape (n,).
 
         Args:
-            mean: Of the unknown objective, shape (n,).
+            mean: Of the unknown objective on the model's scale, shape (n,).
             deviation: Its standard deviation, shape (n,).
             known: The known objectives, shape (n, c).
         """
@@ -56,9 +61,6 @@ class ExpectedVolume:
         for edges, column in zip(self._edges, known.T, strict=True):
             along = np.clip(np.minimum(edges[1:], column[:, None]) - edges[:-1], 0.0, None)
             widths = (widths[:, :, None] * along[:, None, :]).reshape(len(mean), -1)
-        spread = np.maximum(deviation, 1e-12)[:, None]
-        above = (mean[:, None] - self._heights) / spread
-        density = np.exp(-0.5 * above**2) / np.sqrt(2 * np.pi)
-        improvement = spread * (density + above * ndtr(above))
+        improvement = self._outcome.excess(mean, deviation, self._heights)
         result: Matrix = (widths * improvement).sum(axis=1)
         return result

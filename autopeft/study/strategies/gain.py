@@ -22,6 +22,7 @@ from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
 
 from autopeft.study.strategies.expected_volume import ExpectedVolume
+from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategies.surrogate import (
     NUMERICAL_ERRORS,
     QualityWithCosts,
@@ -71,6 +72,7 @@ class Gain:
         pending: tuple[Matrix, Matrix] | None = None,
         *,
         seed: int,
+        outcome: Outcome | None = None,
     ) -> None:
         """Take what is known.
 
@@ -82,15 +84,20 @@ class Gain:
                 ones first.
             pending: Points that are being measured and what is known of them.
             seed: Of the samples of the posterior.
+            outcome: What the one measured objective is that the model gives scores of, where
+                others are known. By default the model gives the objective itself.
         """
         known = baseline[1].shape[1]
-        joint = QualityWithCosts(model, known) if known else model
+        outcome = outcome or Outcome.unchanged()
+        joint = QualityWithCosts(model, known, outcome) if known else model
         self._model = model
         self._steps: ExpectedVolume | None = None
         if known and model.num_outputs == 1:
             parts = [baseline, pending] if pending else [baseline]
             rows, costs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-            self._steps = ExpectedVolume(self._predicted(rows)[0], costs, reference)
+            scores = torch.from_numpy(self._predicted(rows)[0])
+            heights: Matrix = outcome.measured(scores).numpy()
+            self._steps = ExpectedVolume(heights, costs, reference, outcome)
         inputs = _inputs(*baseline)
         settings: dict[str, Any] = {
             "model": joint,

@@ -21,6 +21,7 @@ from autopeft.study.strategies.gain import (
 )
 from autopeft.study.strategies.knowledge import Knowledge
 from autopeft.study.strategies.local_search import Domain, Ranking, best_points
+from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategy import Surrogate
 
 
@@ -120,12 +121,16 @@ class Goal:
             worst = self._signs * np.array(told)
             both = of_measured(worst[self._measured]), of_known(worst[self._known])
             reference = np.concatenate(both).tolist()
+        outcome = Outcome.unchanged()
+        if measured.shape[1] == 1 and self._known:
+            outcome = Outcome.of(measured[:, 0])
         gain = Gain(
-            fitted(rows, measured, self._surrogate, seed),
+            fitted(rows, outcome.scored(measured), self._surrogate, seed),
             (rows[:n], of_known(known)),
             reference,
             (self._rows(pending), of_known(self._known_of(pending))) if pending else None,
             seed=seed,
+            outcome=outcome,
         )
         return gain, of_known
 

@@ -14,6 +14,7 @@ from botorch.models.fully_bayesian import SaasFullyBayesianSingleTaskGP
 from botorch.models.map_saas import EnsembleMapSaasSingleTaskGP
 from botorch.models.model import Model
 from botorch.models.transforms import Standardize
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from botorch.posteriors import Posterior, TransformedPosterior
 from botorch.posteriors.fully_bayesian import MCMC_DIM
 from gpytorch.mlls import ExactMarginalLogLikelihood
@@ -21,6 +22,7 @@ from linear_operator.utils.errors import NanError, NotPSDError
 from torch import Tensor
 
 from autopeft.errors import MissingPackageError, UnknownNameError
+from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategy import Surrogate
 
 # BoTorch 0.18 would compile a C++ kernel before the first candidate: up to a minute where there is
@@ -75,7 +77,12 @@ def fit_quality(X: Tensor, y: Tensor, surrogate: Surrogate = "matern", seed: int
     """
     outcome = Standardize(m=y.shape[-1])
     if surrogate == "matern" or y.shape[-1] > 1:
-        model = SingleTaskGP(X, y, outcome_transform=outcome)
+        outputs = torch.Size([y.shape[-1]]) if y.shape[-1] > 1 else torch.Size()
+        # BoTorch's own kernel, a squared exponential, is too sure where nothing was measured.
+        kernel = get_covar_module_with_dim_scaled_prior(
+            X.shape[-1], batch_shape=outputs, use_rbf_kernel=False
+        )
+        model = SingleTaskGP(X, y, covar_module=kernel, outcome_transform=outcome)
         # Several outputs are fitted side by side, by an optimiser without this option.
         ends = {} if y.shape[-1] > 1 else {"ftol": ENOUGH}
         return _most_probable(model, maxiter=MAX_ITERATIONS, **ends)
@@ -111,11 +118,18 @@ class QualityWithCosts(Model):
     of BoTorch 0.18 refuse its posterior.
     """
 
-    def __init__(self, quality: Model, n_costs: int) -> None:
-        """Take the last `n_costs` columns of the input as costs; the others are features."""
+    def __init__(self, quality: Model, n_costs: int, outcome: Outcome) -> None:
+        """Take the parts.
+
+        Args:
+            quality: Model of the scores of quality.
+            n_costs: So many of the last columns of the input are costs; the others are features.
+            outcome: What qualities the scores stand for.
+        """
         super().__init__()
         self.quality = quality
         self._n_costs = n_costs
+        self._outcome = outcome
         self._is_ensemble = quality._is_ensemble  # noqa: SLF001 - BoTorch asks each model for it
 
     @property
@@ -138,15 +152,16 @@ class QualityWithCosts(Model):
     ) -> Posterior:
         """Return the posterior at X of shape (batch, q, d + costs): (batch, q, 1 + costs).
 
-        Of an ensemble, the members come before the last two dimensions.
+        Of an ensemble, the members come before the last two dimensions. The mean is the quality of
+        the mean score, the variance that of the score: exact are the samples alone.
         """
         costs = -X[..., -self._n_costs :]
         if self._is_ensemble:
             costs = costs.unsqueeze(MCMC_DIM)
 
-        def joined(samples: Tensor) -> Tensor:
-            shape = (*samples.shape[:-1], self._n_costs)
-            return torch.cat([samples, costs.expand(shape)], dim=-1)
+        def joined(scores: Tensor) -> Tensor:
+            shape = (*scores.shape[:-1], self._n_costs)
+            return torch.cat([self._outcome.measured(scores), costs.expand(shape)], dim=-1)
 
         posterior = TransformedPosterior(
             posterior=self.quality.posterior(X[..., : -self._n_costs]),

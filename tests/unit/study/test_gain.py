@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from botorch.models import SingleTaskGP
+from gpytorch.kernels import MaternKernel
 from scipy.stats import spearmanr
 
 from autopeft.study.strategies.gain import Gain, Matrix, fitted
+from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategy import Surrogate
 
 REFERENCE = [-2.0, -0.2]
@@ -20,9 +23,12 @@ def trials(n: int, noise: float) -> tuple[Matrix, Matrix, Matrix]:
 
 
 @pytest.mark.parametrize("surrogate", ["matern", "saas"])
-def test_the_glance_ranks_points_as_samples_do(surrogate: Surrogate) -> None:
+@pytest.mark.parametrize("bent", [False, True], ids=["unchanged", "bent"])
+def test_the_glance_ranks_points_as_samples_do(surrogate: Surrogate, bent: bool) -> None:
     rows, known, measured = trials(14, 0.02)
-    gain = Gain(fitted(rows, measured, surrogate, 0), (rows, known), REFERENCE, seed=0)
+    outcome = Outcome.of(measured[:, 0]) if bent else Outcome.unchanged()
+    model = fitted(rows, outcome.scored(measured), surrogate, 0)
+    gain = Gain(model, (rows, known), REFERENCE, seed=0, outcome=outcome)
     others = np.random.default_rng(1).random((60, 3))
     glance = gain.glance(others, 1.0 - others[:, :1])
     assert glance is not None
@@ -42,3 +48,13 @@ def test_equal_trials_give_equal_gains_whatever_was_drawn_before() -> None:
         found.append(gain.of(rows[:8] * 0.9, known[:8]))
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_the_kernel_is_the_one_that_is_named(n_outputs: int) -> None:
+    """BoTorch's own is another."""
+    rows, _, measured = trials(14, 0.02)
+    model = fitted(rows, np.repeat(measured, n_outputs, axis=1), "matern", 0)
+    assert isinstance(model, SingleTaskGP)
+    assert isinstance(model.covar_module, MaternKernel)
+    assert model.covar_module.nu == 2.5
