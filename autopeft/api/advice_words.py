@@ -38,7 +38,7 @@ def reasons(
     if limits.memory is not None:
         peak = shown_bytes(costs["peak_memory_bytes"])
         yield f"Its predicted memory, {peak}, is within {limits.memory.text}."
-    yield _rate(fitted, limits, steps)
+    yield _rate(fitted, limits, spec, steps)
     if all(get_method(c.method).info.mergeable for c in fitted.configuration.components):
         yield "It merges into the model's weights, so that it costs nothing to use."
     else:
@@ -71,16 +71,17 @@ def _size(fitted: Fitted, costs: Mapping[str, Any], limits: Limits) -> str:
     return f"{text}. To fit it was changed: {'; '.join(fitted.changes)}."
 
 
-def _rate(fitted: Fitted, limits: Limits, steps: int | None) -> str:
+def _rate(fitted: Fitted, limits: Limits, spec: ModelSpec, steps: int | None) -> str:
     rates = [get_method(c.method).info.default_learning_rate for c in fitted.entry.components]
-    multiple, rate = fitted.entry.multiple, fitted.configuration.training.learning_rate
+    rate, factor = fitted.configuration.training.learning_rate, fitted.entry.width_factor(spec)
+    wide = f", times {factor:.2g} as the decoder is {spec.hidden_size:,} wide" if factor < 1 else ""
     if limits.short:
         return (
-            f"The learning rate {rate:g} is {multiple:g} times the default, as a training of "
-            f"{steps:,} steps is short."
+            f"The learning rate {rate:.3g} is {fitted.entry.multiple:g} times the default, as a "
+            f"training of {steps:,} steps is short{wide}."
         )
-    text = f"The learning rate {rate:g} is the default"
-    if multiple == 1.0:
+    text = f"The learning rate {rate:.3g} is the default{wide}"
+    if fitted.entry.multiple == 1.0:
         return f"{text}."
-    short = shared_learning_rate(rates) * multiple
-    return f"{text}; a training of a few hundred steps bears {short:g}."
+    short = shared_learning_rate(rates) * fitted.entry.multiple_on(spec, short=True)
+    return f"{text}; a training of a few hundred steps bears {short:.3g}."

@@ -145,7 +145,7 @@ def fit(
     least = _fewest(CandidateSpace(own, spec, _NO_LIMIT, input_length=limits.input_length))
     if least > limits.budget.limit:
         raise BudgetError(f"it has {least:,} adapter parameters at least")
-    multiple = entry.multiple if limits.short else 1.0
+    multiple = entry.multiple_on(spec, short=limits.short)
     # Memory is predicted exactly, for few points: bounds would take as long as a search's.
     for selection in (layers, *((fewer,) for fewer in layers[1:] if limits.memory)):
         own = own_space(name, entry, spec, selection)

@@ -244,3 +244,18 @@ def test_memory_takes_parts_of_a_batch_then_layers() -> None:
     tiny = MemoryLimit(text="the memory", limit=1_000, costs=costs)
     with pytest.raises(BudgetError, match="fits both the budget and the memory"):
         fit("lora-qv", entry, SPEC, replace(free, memory=tiny))
+
+
+@pytest.mark.parametrize(
+    ("family", "width", "expected"),
+    [("llama", 800, 1.0), ("llama", 4096, 0.28), ("llama", 8192, 0.1625), ("bert", 4096, 1.0)],
+)
+def test_wide_decoders_get_lower_rates_of_lora(family: str, width: int, expected: float) -> None:
+    spec = replace(SPECS[family], hidden_size=width)
+    entries = known_configurations()
+    assert entries["lora-linear"].width_factor(spec) == pytest.approx(expected, rel=0.01)
+    for short in (False, True):
+        multiple = entries["lora-linear"].multiple if short else 1.0
+        found = entries["lora-linear"].multiple_on(spec, short=short)
+        assert found == pytest.approx(multiple * expected, rel=0.01)
+    assert entries["shira"].width_factor(spec) == 1.0, "nothing is known of others"
