@@ -93,7 +93,7 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         r"o\.jsonl, line 2",
     ),
     "line that is no object": (own('{"text": "a", "label": 0}\n3', "o.jsonl"), r"o\.jsonl, line 2"),
-    "missing column": (own("body,label\na,0\nb,1\n"), r"column 'text' is missing.*body, label"),
+    "missing column": (own("body,label\na,0\nb,1\n"), r"column 'text' is missing.*'body', 'label'"),
     "missing value": (own("text,label\na,0\nb, \nc,1\n"), r"'label' has no value in row 2"),
     "no rows": (own("text,label\n"), "no rows"),
     "empty file": (own(""), r"own\.csv"),
@@ -104,7 +104,7 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         given("--data", "x", "--label-column", "a", "--completion-column", "b"),
         "--label-column is for a class and --completion-column for a text.*give one of them",
     ),
-    "no column to write": (written("question\na\n"), "column 'answer' is missing.*are question"),
+    "no column to write": (written("question\na\n"), "column 'answer' is missing.*are 'question'"),
     "nothing to write": (
         written("question,answer\na,b\nc, \n"),
         "'answer' has no value in row 2",
