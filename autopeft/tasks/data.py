@@ -215,13 +215,13 @@ def _split(task: TaskSpec, rows: list[Row], origin: str) -> Split:
     texts, labels = [], []
     for number, row in enumerate(rows, start=1):
         texts.append(tuple(str(row[column]) for column in task.text_columns))
-        labels.append(label_number(task, row[task.label_column], numbers, f"{origin}, row {number}"))
+        labels.append(
+            label_number(task, row[task.label_column], numbers, f"{origin}, row {number}")
+        )
     return Split(texts=tuple(texts), labels=tuple(labels))
 
 
-def _held_out(
-    rows: Split, rng: np.random.Generator, kind: str, origin: str
-) -> tuple[Split, Split]:
+def _held_out(rows: Split, rng: np.random.Generator, kind: str, origin: str) -> tuple[Split, Split]:
     """Return the rows to train on and those to evaluate on.
 
     The only row of a class is trained on: what was never seen says nothing of a model.

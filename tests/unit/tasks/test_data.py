@@ -139,7 +139,10 @@ def spoiled(**change: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"text": "a", "label": 0}], r"the column 'sentence' is missing; the columns are 'text', 'label'"),
+        (
+            [{"text": "a", "label": 0}],
+            r"the column 'sentence' is missing; the columns are 'text', 'label'",
+        ),
         (spoiled(label=None), r"the column 'label' has no value in row 4"),
         (spoiled(label=float("nan")), r"the column 'label' has no value in row 4"),
         (spoiled(label="NaN"), r"the column 'label' has no value in row 4"),
@@ -189,7 +192,10 @@ def test_unknown_tasks_are_named() -> None:
             "schema_version: 1\nname: x\ntext_columns: [a]\nmetrics: [acc]",
             "metric 'acc' is not for",
         ),
-        ("schema_version: 1\nname: x\nmetrics: [accuracy]", "key 'text_columns': Field required"),
+        (
+            "schema_version: 1\nname: x\nmetrics: [accuracy]",
+            "key 'text_columns': this key is missing",
+        ),
         ("schema_version: 1\nnam: x", "own.yaml"),
         ("- 1", "own.yaml"),
     ],
