@@ -11,7 +11,7 @@ from autopeft.api.result import SearchResult
 from autopeft.errors import SpaceError
 from autopeft.methods.compose import obstacle, read_configuration, refusal
 from autopeft.methods.method import MethodParameter, PeftMethod
-from autopeft.methods.presets import PREFIX, preset
+from autopeft.methods.presets import PREFIX, check_preset, preset
 from autopeft.methods.registry import get_method, method_names
 from autopeft.models.head import TaskHead
 from autopeft.models.loading import load_config, meta_model
@@ -20,6 +20,8 @@ from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.configuration import Component, Configuration, Value
 from autopeft.space.hyperparameter import Choice
 from autopeft.space.targets import expand
+from autopeft.space.text import load_yaml, text_of, yaml_mistake
+from autopeft.trials.folder import StudyFolder
 
 
 def spec_of(model: str) -> ModelSpec:
@@ -54,19 +56,35 @@ def configuration_of(
     return read_configuration({**data, "training": {**(defaults or {}), **own, **training}}, spec)
 
 
+def check_configuration(name: str) -> None:
+    """Check that there is a configuration of a name, as far as no model is needed for it.
+
+    Raises:
+        AutopeftError: If there is none.
+    """
+    if name.startswith(PREFIX):
+        check_preset(name.removeprefix(PREFIX))
+    else:
+        _read(name)
+
+
 def _read(name: str) -> dict[str, Any]:
     file = Path(name)
     study, _, pick = name.rpartition(":")
     if not file.exists() and study and Path(study).is_dir():
         return SearchResult.open(study).pick(pick).spec.configuration.to_dict()
-    if not file.is_file():
-        raise SpaceError(f"There is no configuration file '{file}'.")
+    if name and StudyFolder(file).exists:
+        raise SpaceError(f"'{file}' is a study: name one of its trials, such as {file}:best.")
+    if not name or not file.is_file():
+        raise SpaceError(
+            f"There is no configuration file '{name}': name a YAML or JSON file, preset:NAME or "
+            "STUDY:TRIAL."
+        )
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise SpaceError(f"{file.name}{line}: not valid YAML or JSON.") from error
+        data = load_yaml(text_of(file, SpaceError))
+    except yaml.YAMLError as error:
+        line, problem = yaml_mistake(error)
+        raise SpaceError(f"{file.name}{line}: not valid YAML or JSON: {problem}.") from error
     if not isinstance(data, dict):
         raise SpaceError(f"{file.name}: a configuration must be a mapping with 'method'.")
     return data

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft.api.catalogue import configuration_of
+from autopeft.cost.cost import CostModel
 from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import Subject, largest_batch, of_configuration, of_peft_config
@@ -119,7 +120,7 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     else:
         asked = {} if batch_size is None else {"batch_size": batch_size}
         configuration = configuration_of(str(file), bare.spec, asked)
-        subject = of_configuration(configuration, *shape, options)
+        subject = of_configuration(configuration, CostModel(*shape, options))
         rows, at_once = configuration.training.batch_size, configuration.training.rows_at_once
     result = {"model": model, **costs_of(subject, bare.spec, rows, at_once), **bare.facts(options)}
     if limit is not None:

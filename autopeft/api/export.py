@@ -32,10 +32,10 @@ def parse_formats(text: str) -> tuple[str, ...]:
     """Return the formats of a comma-separated list.
 
     Raises:
-        UnknownNameError: If one of them is not known.
+        UnknownNameError: If one of them is not known, or there is none.
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for name in names:
+    for name in names or ("",):
         if name not in FORMATS:
             raise UnknownNameError("format", name, FORMATS)
     return names

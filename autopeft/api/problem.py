@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from autopeft.api.catalogue import configuration_of
+from autopeft.api.catalogue import check_configuration, configuration_of
 from autopeft.api.data_notes import shape_notes
 from autopeft.api.device import check_devices, check_precision, memory_limit, step_options
 from autopeft.api.request import SearchRequest
@@ -165,6 +165,8 @@ def resolve(request: SearchRequest) -> Problem:
     objectives = parse_objectives(request.objectives)
     for method in request.methods or ():
         get_method(method)
+    if request.configuration is not None:
+        check_configuration(request.configuration)
     reference = resolve_model(_model_name(request, task))
     data = data_of(request, task)
     config = load_config(reference, data.head, trust_remote_code=request.trust_remote_code)

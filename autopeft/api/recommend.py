@@ -151,7 +151,6 @@ class _Adviser:
     ) -> None:
         self._task = task
         self._bare = bare
-        self._options = options
         rows = request.batch_size or task.batch_size
         training: dict[str, Any] = {"batch_size": rows}
         if task.head_learning_rate is not None and bare.spec.head_params:
@@ -161,6 +160,8 @@ class _Adviser:
         self._steps = None if n_train is None else round(-(-n_train // rows) * epochs)
         memory = memory_limit(request)
         costs = CostModel(bare.spec, bare.build, bare.seq_length, options)
+        self._model_costs = costs
+        self._known: dict[Configuration, dict[str, Any]] = {}
         self._limits = Limits(
             budget=ParamBudget.parse(request.budget, bare.spec.base_params),
             memory=memory and MemoryLimit(text=memory[0], limit=memory[1], costs=costs),
@@ -253,10 +254,13 @@ class _Adviser:
         )
 
     def _costs(self, fitted: Fitted) -> dict[str, Any]:
-        bare, training = self._bare, fitted.configuration.training
-        parts = (bare.spec, bare.build, bare.seq_length, self._options)
-        subject = of_configuration(fitted.configuration, *parts)
-        return costs_of(subject, bare.spec, training.batch_size, training.rows_at_once)
+        configuration, training = fitted.configuration, fitted.configuration.training
+        if configuration not in self._known:
+            subject = of_configuration(configuration, self._model_costs)
+            self._known[configuration] = costs_of(
+                subject, self._bare.spec, training.batch_size, training.rows_at_once
+            )
+        return self._known[configuration]
 
     def _notes(self, n_labels: int | None) -> Iterator[str]:
         task = self._task

@@ -93,7 +93,7 @@ class SearchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str = "pydoc"
-    model: str | None = None
+    model: Annotated[str, Field(min_length=1)] | None = None
     data: Path | None = None
     text_columns: tuple[str, ...] = ()
     label_column: str | None = None
@@ -101,7 +101,7 @@ class SearchRequest(BaseModel):
     budget: str = "1%"
     space: str = "default"
     configuration: str | None = None
-    methods: tuple[str, ...] | None = None
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     objectives: str = "quality,params"
     strategy: Literal["bayesian", "random", "tpe", "nsga2", "gp"] = "bayesian"
     surrogate: Surrogate = "matern"
@@ -110,10 +110,10 @@ class SearchRequest(BaseModel):
     time: str | None = None
     until_converged: bool = False
     repeats: Annotated[int, Field(ge=1)] | None = None
-    epochs: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     batch_tokens: Annotated[int, Field(ge=1)] | None = None
-    head_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    head_learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     max_length: Annotated[int, Field(ge=4)] | None = None
     train_rows: Annotated[int, Field(ge=2)] | None = None
     eval_rows: Annotated[int, Field(ge=2)] | None = None
@@ -180,6 +180,7 @@ class SearchRequest(BaseModel):
                 "--text-column goes with --label-column, or with --completion-column where a text "
                 "is to be written"
             )
+        self._check_columns_differ()
         if self.completion_column and set("".join(self.text_columns)) & set("{}"):
             raise ValueError("a --text-column with braces cannot stand in a prompt: rename it")
         if self.describes_data and self.data is None:
@@ -194,6 +195,19 @@ class SearchRequest(BaseModel):
         if self.time is not None:
             seconds(self.time)
         return self
+
+    def _check_columns_differ(self) -> None:
+        asked = self.completion_column or self.label_column
+        if asked in self.text_columns:
+            raise ValueError(
+                f"the column '{asked}' is what a model is to tell: leave it out of --text-column"
+            )
+        if len(set(self.text_columns)) < len(self.text_columns):
+            raise ValueError("a --text-column is named twice: name each once")
+        if self.describes_data and self.task != "pydoc":
+            raise ValueError(
+                "the columns of --data are a task of their own: leave --task or the columns out"
+            )
 
     @classmethod
     def build(cls, **values: Any) -> "SearchRequest":

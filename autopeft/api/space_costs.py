@@ -12,6 +12,7 @@ from autopeft.api.estimate import BATCH_SIZE, BareModel, bare_model, task_head
 from autopeft.api.space_facts import read_for
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
+from autopeft.cost.cost import CostModel
 from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import Subject, of_configuration
@@ -87,13 +88,8 @@ def space_costs(  # noqa: PLR0913 - each is an option
         batch_size=batch_size,
     )
     options = options or StepOptions()
-    subject = partial(
-        of_configuration,
-        spec=bare.spec,
-        meta_model=bare.build,
-        seq_length=bare.seq_length,
-        options=options,
-    )
+    costs = CostModel(bare.spec, bare.build, bare.seq_length, options)
+    subject = partial(of_configuration, costs=costs)
     points = list(_points(candidates, subject, n_steps, seed))
     result: dict[str, Any] = {
         "model": model,

@@ -25,7 +25,7 @@ def validated(name: str, model: str | None) -> SearchSpace:
         AutopeftError: If the space or the model cannot be read.
     """
     find_space(name)  # or say that there is none, before anything is loaded
-    return read_for(name, spec_of(model) if model else None)
+    return read_for(name, None if model is None else spec_of(model))
 
 
 def read_for(name: str, spec: ModelSpec | None) -> SearchSpace:

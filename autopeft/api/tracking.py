@@ -8,7 +8,7 @@ from typing import Any
 
 from autopeft.api.facts import export_facts
 from autopeft.api.result import SearchResult
-from autopeft.errors import StudyError
+from autopeft.errors import RequestError, StudyError
 from autopeft.report.mlflow_runs import (
     EXPERIMENT,
     NUMBER_TAG,
@@ -50,17 +50,26 @@ def sync_study(folder: Path, uri: str | None = None, registered: str | None = No
         registered: Name to register the best trial's model under.
 
     Raises:
-        StudyError: If there is no study, or the server cannot be reached.
+        RequestError: If MLflow takes no such name.
+        StudyError: If there is no study, no complete trial to register, or the server cannot be
+            reached.
     """
+    if registered is not None and (not registered.strip() or set(registered) & set("/:")):
+        raise RequestError(
+            f"MLflow registers no model as '{registered}': --register takes a name without / and :."
+        )
     result = SearchResult.open(folder)
+    if registered is not None and result.summary.best() is None:
+        raise StudyError("No trial of the study is complete yet: there is no model to register.")
     recorded = result.manifest
     place = tracking_place(result.folder, uri or recorded["request"]["mlflow_uri"])
-    tracker = study_tracker(result.folder, recorded, place)
+    tracker = study_tracker(result.folder, recorded, place, warns=False)
     tracker.catch_up(result.trials)
-    log_winner(tracker, result, registered)
+    logged = log_winner(tracker, result, registered)
     close_tracker(tracker, result, "FINISHED")
-    if tracker.missed or not tracker.parent_run_id:
-        raise StudyError(f"MLflow at {place.uri} could not be written to: see the warning above.")
+    if tracker.missed or not tracker.parent_run_id or not logged:
+        reason = tracker.failure.rstrip(".")
+        raise StudyError(f"MLflow at {place.uri} could not be written to: {reason}.")
     return Synced(uri=place.uri, run_id=tracker.parent_run_id, n_trials=len(result.trials))
 
 
@@ -69,8 +78,10 @@ def tracking_place(folder: StudyFolder, uri: str | None) -> TrackingPlace:
     return TrackingPlace(uri=uri, artifacts=None) if uri else local_place(folder.path.parent)
 
 
-def log_winner(tracker: MlflowTracker, result: SearchResult, registered: str | None = None) -> None:
+def log_winner(tracker: MlflowTracker, result: SearchResult, registered: str | None = None) -> bool:
     """Log the best trial of a study as the model of its run, unless it is that already.
+
+    Returns whether MLflow has it, or there is none.
 
     Args:
         tracker: The study's tracker.
@@ -86,7 +97,7 @@ def log_winner(tracker: MlflowTracker, result: SearchResult, registered: str | N
 
     best = result.summary.best()
     if best is None:
-        return
+        return True
 
     def log(run_id: str) -> None:
         client = MlflowClient(tracker.place.uri)
@@ -98,7 +109,7 @@ def log_winner(tracker: MlflowTracker, result: SearchResult, registered: str | N
             log_model(folder, export_facts(result, best), run_id, tracker.place.uri, registered)
         client.set_tag(run_id, _WINNER_TAG, str(best.number))
 
-    tracker.with_search_run(log)
+    return tracker.with_search_run(log)
 
 
 def newest_search(place: TrackingPlace) -> str | None:
@@ -117,7 +128,7 @@ def newest_search(place: TrackingPlace) -> str | None:
 
 
 def study_tracker(
-    folder: StudyFolder, recorded: dict[str, Any], place: TrackingPlace
+    folder: StudyFolder, recorded: dict[str, Any], place: TrackingPlace, *, warns: bool = True
 ) -> MlflowTracker:
     """Return the tracker of a study, its parent run described.
 
@@ -125,6 +136,7 @@ def study_tracker(
         folder: The study.
         recorded: Its manifest.
         place: Where runs are written.
+        warns: As for `MlflowTracker`.
     """
     request, task = recorded["request"], recorded["task"]
     params = {
@@ -150,7 +162,7 @@ def study_tracker(
         params=params,
         dataset=_dataset(task),
     )
-    return MlflowTracker(place, study)
+    return MlflowTracker(place, study, warns=warns)
 
 
 def close_tracker(

@@ -40,8 +40,11 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
         typer.Option(help="ternary or int8: a smaller adapter, whose quality is measured."),
     ] = None,
     keep: Annotated[
-        float, typer.Option(help="With --compress ternary: share of the entries that are kept.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            help="With --compress ternary: share of the entries that are kept. Default: 0.1."
+        ),
+    ] = None,
     average: Annotated[
         Literal["mwa"] | None,
         typer.Option(
@@ -50,12 +53,12 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
         ),
     ] = None,
     penalty: Annotated[
-        float,
+        float | None,
         typer.Option(
             help="With --average: how much a larger loss counts against a checkpoint; 0 for a "
-            "mean of all alike.",
+            "mean of all alike. Default: 1.",
         ),
-    ] = 1.0,
+    ] = None,
     push_to_hub: Annotated[
         str | None, typer.Option(help="Send the folder to owner/name on the Hugging Face Hub.")
     ] = None,
@@ -69,6 +72,7 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
     if private and push_to_hub is None:
         raise RequestError("--private goes with --push-to-hub: name a repository.")
     _check_adapter(compress, average, merge=merge)
+    _check_numbers(compress, keep, average, penalty)
     study, which = _study_and_pick(study, pick)
     # Loads torch, which the help does not need.
     from autopeft.api.export import parse_formats
@@ -84,9 +88,9 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option
     check_target(to)  # before the work, not after it
     derived: Compressed | Averaged | None = None
     if compress is not None:
-        derived = result.compress(which, compress, keep)
+        derived = result.compress(which, compress, **_given(keep=keep))
     elif average is not None:
-        derived = result.average(which, penalty)
+        derived = result.average(which, **_given(penalty=penalty))
     folder = result.export(to, which, asked, merge=merge, derived=derived)
     _tell(result, which, to, folder)
     if derived is not None:
@@ -112,6 +116,25 @@ def _check_adapter(compress: str | None, average: str | None, *, merge: bool) ->
         raise RequestError(f"--merge folds in the adapter as it was trained: leave {option} out.")
 
 
+def _check_numbers(
+    compress: str | None, keep: float | None, average: str | None, penalty: float | None
+) -> None:
+    """Check that each number goes with what it is for.
+
+    Raises:
+        RequestError: If one would do nothing.
+    """
+    if keep is not None and compress != "ternary":
+        raise RequestError("--keep goes with --compress ternary: add it, or leave --keep out.")
+    if penalty is not None and average is None:
+        raise RequestError("--penalty goes with --average mwa: add it, or leave --penalty out.")
+
+
+def _given(**numbers: float | None) -> dict[str, float]:
+    """Return the numbers that the user gave; the others keep their defaults."""
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
 def _tell(result: "SearchResult", which: str, to: Path, folder: Path) -> None:
     from autopeft.cli.output import console
     from autopeft.export.facts import example_texts
@@ -135,7 +158,7 @@ def _study_and_pick(study: Path | None, pick: str | None) -> tuple[Path | None, 
     """Return what is exported, also where both are given as `studies/mine:17`."""
     folder, colon, named = str(study or "").rpartition(":")
     if study is None or study.exists() or not colon:
-        return study, pick or "best"
+        return study, "best" if pick is None else pick
     if pick is not None and pick != named:
         raise RequestError(f"'{study}' names the trial {named}, and --pick names {pick}.")
     return Path(folder), named

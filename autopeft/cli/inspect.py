@@ -25,7 +25,7 @@ def plan_command(settings: dict[str, Any], output: str) -> None:
 
 def methods_command(model: str | None, output: str) -> None:
     """Print the methods."""
-    spec = spec_of(model) if model else None
+    spec = None if model is None else spec_of(model)
     rows = method_rows(spec)
     print_rows(rows, output, title="PEFT methods" + (f" on {model}" if model else ""))
     print_notes(spec.notes if spec else ())

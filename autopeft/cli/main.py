@@ -279,6 +279,8 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     go_offline_without_hub()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # That a server did not answer is told by what asked it.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     try:
         app()
     except AutopeftError as error:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.api.device import all_devices
+from autopeft.api.search import STUDIES
 from autopeft.cli.output import console
 from autopeft.cli.search import search_command
+from autopeft.errors import RequestError
 from autopeft.export.folder import check_target
 
 
@@ -21,8 +23,9 @@ def train_command(
 
     The seeds come one after the other, each spread over all devices; docs/engine.md says why.
     """
-    if to is not None:
-        check_target(to)  # before the work, not after it
+    if to is not None:  # before the work, not after it
+        check_target(to)
+        _check_apart(to, study)
     # A space of one point: all that a search records of a trial is recorded of this one.
     one: dict[str, Any] = {
         "configuration": config,
@@ -37,3 +40,10 @@ def train_command(
     if to is not None:
         folder = result.export(to)
         console(stderr=json_output).print(f"\nThe trained adapter is in {folder}", highlight=False)
+
+
+def _check_apart(to: Path, study: Path | None) -> None:
+    """Check that the export will not be where the study lies; without a name it is in a folder."""
+    place = STUDIES / "new" if study is None else study
+    if to.resolve() in {place.resolve(), *place.resolve().parents}:
+        raise RequestError(f"'{to}' is to hold the study itself: name another folder with --to.")

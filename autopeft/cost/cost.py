@@ -44,6 +44,7 @@ class CostModel:
     Attributes:
         spec: Structure of the model.
         seq_length: Longest input in tokens.
+        options: How steps are made.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class CostModel:
         self.spec = spec
         self._meta_model = meta_model
         self.seq_length = seq_length
-        self._options = options or StepOptions()
+        self.options = options or StepOptions()
         self._steps: dict[str, StepCost] = {}
 
     def cost(self, configuration: Configuration) -> Cost:
@@ -92,8 +93,8 @@ class CostModel:
         key = f"{configuration.components} {rows} {in_parts}"
         if key not in self._steps:
             model = self._attached(configuration)
-            step = step_cost(model, rows, self.seq_length, self._options, accumulates=in_parts)
-            step = with_base_bits(step, self.spec, self._options)
+            step = step_cost(model, rows, self.seq_length, self.options, accumulates=in_parts)
+            step = with_base_bits(step, self.spec, self.options)
             masks = step.memory.optimizer + count_mask_bytes(configuration, self.spec)
             self._steps[key] = replace(step, memory=replace(step.memory, optimizer=masks))
         return self._steps[key]
@@ -109,7 +110,7 @@ class CostModel:
 
     def _share(self, rows: int) -> int:
         """Return how many examples of a batch one device takes at most."""
-        return math.ceil(rows / self._options.devices)
+        return math.ceil(rows / self.options.devices)
 
     def adapter_bytes(self, configuration: Configuration) -> int:
         """Return the bytes of the tensors in the adapter's file, the head's among them."""
@@ -117,5 +118,5 @@ class CostModel:
 
     def _attached(self, configuration: Configuration) -> nn.Module:
         context = AttachContext(spec=self.spec, total_steps=100, seed=0)
-        base = prepared(self._meta_model(), self._options)
+        base = prepared(self._meta_model(), self.options)
         return on_meta(base, configuration.components, context).train()

@@ -62,18 +62,24 @@ class MemoryLimit:
 
         The batch is halved, half an example rounded up, until a part of it fits.
         """
+        if self._always(configuration) > self.limit:
+            return None
         whole = configuration.training.rows_at_once
         sizes = list(halvings(whole))
-        # Most configurations of a kind take the same size: two predictions tell it.
+        # Most configurations of a kind take the same size, and many of other kinds too: two
+        # predictions tell it.
         kind = (_kind(configuration), whole)
-        index = self._guesses.get(kind, 0)
-        while index < len(sizes) and not self._holds(configuration, sizes[index]):
+        index = self._guesses.get(kind, self._guesses.get(whole, 0))
+        if not self._holds(configuration, sizes[index]):
+            # Where nothing fits, one example tells it at once.
+            if not self._holds(configuration, sizes[-1]):
+                return None
             index += 1
+            while not self._holds(configuration, sizes[index]):
+                index += 1
         while index > 0 and self._holds(configuration, sizes[index - 1]):
             index -= 1
-        if index == len(sizes):
-            return None
-        self._guesses[kind] = index
+        self._guesses.update({kind: index, whole: index})
         return configuration if index == 0 else _at_once(configuration, sizes[index])
 
     def _holds(self, configuration: Configuration, rows: int) -> bool:

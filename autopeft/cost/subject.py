@@ -40,28 +40,18 @@ class Subject:
     step: Callable[[int, int], StepCost]
 
 
-def of_configuration(
-    configuration: Configuration,
-    spec: ModelSpec,
-    meta_model: Callable[[], PreTrainedModel],
-    seq_length: int,
-    options: StepOptions,
-) -> Subject:
+def of_configuration(configuration: Configuration, costs: CostModel) -> Subject:
     """Return a configuration of ours.
 
     Args:
         configuration: The configuration, complete.
-        spec: The model.
-        meta_model: Builds a fresh model with its task head on `meta`.
-        seq_length: Tokens of every row; a model of images has its own size.
-        options: How the step is made.
+        costs: Predicts what it costs on a model.
 
     Raises:
-        RequestError: If the options do not go with it.
+        RequestError: If the options of a step do not go with it.
     """
-    if options.base_bits is not None and configuration.method == "full":
+    if costs.options.base_bits is not None and configuration.method == "full":
         raise RequestError("A quantised base cannot be trained itself: leave --base-bits out.")
-    costs = CostModel(spec, meta_model, seq_length, options)
 
     def step(rows: int, at_once: int) -> StepCost:
         training = replace(configuration.training, batch_size=rows, micro_batch_size=at_once)
@@ -69,7 +59,7 @@ def of_configuration(
 
     return Subject(
         configuration=configuration.to_dict(),
-        adapter_params=count_parameters(configuration, spec),
+        adapter_params=count_parameters(configuration, costs.spec),
         adapter_bytes=costs.adapter_bytes(configuration),
         step=step,
     )
@@ -82,7 +72,14 @@ def of_peft_config(
     seq_length: int,
     options: StepOptions,
 ) -> Subject:
-    """Return what an adapter config of peft describes; the arguments are as for ours.
+    """Return what an adapter config of peft describes.
+
+    Args:
+        file: The config, or a folder that holds one.
+        spec: The model.
+        meta_model: Builds a fresh model with its task head on `meta`.
+        seq_length: Tokens of every row; a model of images has its own size.
+        options: How the step is made.
 
     Raises:
         SpaceError: If peft cannot attach it to the model.

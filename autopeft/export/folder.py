@@ -64,9 +64,12 @@ def check_target(to: Path) -> None:
     """Check that an export may be written to a folder.
 
     Raises:
-        StudyError: If something is there already.
+        StudyError: If something is there already, or a file where the folder is to lie.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    file = next((place for place in (to, *to.parents) if place.is_file()), None)
+    if file is not None:
+        raise StudyError(f"'{file}' is a file: name another folder.")
+    if to.exists() and any(to.iterdir()):
         raise StudyError(f"'{to}' already exists and is not empty: name another folder.")
 
 
@@ -84,7 +87,7 @@ def check_trial(record: TrialRecord, adapter: Path) -> None:
     """Check that there is something to export.
 
     Raises:
-        StudyError: If the trial is not complete, or its weights are gone.
+        StudyError: If the trial is not complete, or its weights are gone or cut off.
     """
     if record.status.failed:
         reason = record.result.reason if record.result else ""
@@ -96,6 +99,27 @@ def check_trial(record: TrialRecord, adapter: Path) -> None:
         )
     if not adapter.is_dir():
         raise StudyError(f"The weights of trial {record.number} are missing: '{adapter}'.")
+    for file in sorted(adapter.iterdir()):
+        if not _is_whole(file):
+            raise StudyError(
+                f"The weights of trial {record.number} are damaged: '{file}' cannot be read. Bring "
+                "it back, or name another trial."
+            )
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell whether a file of an adapter can be read; of tensors, where they lie in it."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if file.suffix == ".json":
+            json.loads(file.read_text(encoding="utf-8"))
+        elif file.suffix == ".safetensors":
+            with safe_open(file, framework="numpy"):
+                pass
+    except (ValueError, SafetensorError):
+        return False
+    return True
 
 
 def _name_base(path: Path, base: str | None) -> None:

@@ -70,6 +70,15 @@ def preset(name: str, spec: ModelSpec) -> dict[str, Any]:
     Raises:
         UnknownNameError: If there is no such preset.
     """
+    check_preset(name)
+    return {"components": _PRESETS[name](spec)}
+
+
+def check_preset(name: str) -> None:
+    """Check that there is a preset of a name.
+
+    Raises:
+        UnknownNameError: If there is none.
+    """
     if name not in _PRESETS:
         raise UnknownNameError("preset", name, _PRESETS)
-    return {"components": _PRESETS[name](spec)}

@@ -153,7 +153,7 @@ def winner_table(winners: Sequence[Winner]) -> Table:
             Cell(f"{w.quality:.4f}", w.quality),
             Cell(f"{w.error:.4f}", w.error),
             Cell(w.runner_up or ""),
-            Cell("yes" if w.clear else "no"),
+            Cell({True: "yes", False: "no", None: ""}[w.clear]),
         )
         for w in winners
     )

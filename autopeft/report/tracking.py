@@ -42,6 +42,7 @@ class MlflowTracker:
 
     Attributes:
         place: Where runs are written.
+        failure: Why MLflow failed the last time that it did; empty if it never has.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class MlflowTracker:
         place: TrackingPlace,
         study: TrackedStudy,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        warns: bool = True,
     ) -> None:
         """Find or make the experiment and the parent run.
 
@@ -56,10 +59,13 @@ class MlflowTracker:
             place: Where runs are written.
             study: What is written there.
             clock: Tells the seconds.
+            warns: Whether a failure is logged as that of a search which goes on.
         """
         for variable, value in _SETTINGS.items():
             os.environ.setdefault(variable, value)
         self.place = place
+        self.failure = ""
+        self._warns = warns
         self._study = study
         self._clock = clock
         self._runs: StudyRuns | None = None
@@ -121,7 +127,7 @@ class MlflowTracker:
 
         if self._failed_at is not None:
             self._failed_at = -math.inf  # the last chance
-        if not self._try(end):
+        if not self._try(end) and self._warns:
             logger.warning(
                 "MLflow at %s lacks the end of this search, and %d of its trials: when it is back, "
                 "run `autopeft sync %s`.",
@@ -160,10 +166,10 @@ class MlflowTracker:
                 self._runs = StudyRuns(self.place, self._study)
             action(self._runs)
         except (MlflowException, OSError) as error:
-            if self._failed_at is None:
-                reason = str(error).split("\n")[0]
+            self.failure = str(error).split("\n")[0]
+            if self._failed_at is None and self._warns:
                 logger.warning(
-                    "MLflow at %s failed; the search goes on: %s", self.place.uri, reason
+                    "MLflow at %s failed; the search goes on: %s", self.place.uri, self.failure
                 )
             self._failed_at = self._clock()
             # What was asked may have been done, though no answer came: look again the next time.

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Scalar = bool | int | float | str
 
@@ -34,8 +34,8 @@ class FloatEntry(NumberEntry):
     """A range of numbers."""
 
     type: Literal["float"]
-    low: float
-    high: float
+    low: FiniteFloat
+    high: FiniteFloat
 
 
 class IntEntry(NumberEntry):
@@ -63,7 +63,7 @@ class OrderedEntry(Entry):
     """A few rising numbers."""
 
     type: Literal["ordered"]
-    values: Annotated[list[int | float], Field(min_length=1)]
+    values: Annotated[list[int | FiniteFloat], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _rising(self) -> "OrderedEntry":

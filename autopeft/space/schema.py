@@ -32,6 +32,7 @@ from autopeft.space.hyperparameter import (
 from autopeft.space.layers import resolve
 from autopeft.space.space import SearchSpace
 from autopeft.space.targets import expand
+from autopeft.space.text import form_mistake, load_yaml, yaml_mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +83,16 @@ def read_space(text: str, shape: ModelShape, source: str, catalogue: Catalogue) 
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        data = load_yaml(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not readable"
+        line, problem = yaml_mistake(error)
         raise SpaceError(f"{source}{line}: not valid YAML: {problem}.") from error
     try:
         parsed = SpaceFile.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         path = [p for p in first["loc"] if p not in _TYPE_TAGS]
-        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        message = form_mistake(first)
         if not first["loc"] and first["type"] == "model_type":
             message = "these are no keys with values, such as 'name: mine'"
         raise SpaceError(f"{_place(source, root, path)}: {message}.") from error

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autopeft.errors import DataError
 from autopeft.models.head import TaskHead
+from autopeft.tasks.cells import check_columns, label_number, label_text
 from autopeft.tasks.pydoc import pydoc_splits
 from autopeft.tasks.rows import Row, find_split, read_rows
 from autopeft.tasks.task import TaskSpec
@@ -111,9 +110,7 @@ def load_data(
     train = _split(task, train_raw, f"{origin} (train)")
     rng = np.random.default_rng(seed)
     if validation_raw is None:
-        held_out = _stratified(train, max(1, round(HELD_OUT_SHARE * len(train))), rng, task.kind)
-        kept = sorted(set(range(len(train))) - set(held_out))
-        train, validation = train.take(kept), train.take(held_out)
+        train, validation = _held_out(train, rng, task.kind, origin)
     else:
         validation = _split(task, validation_raw, f"{origin} (validation)")
     train = _thinned(train, train_rows or task.train_rows, rng, task.kind)
@@ -194,8 +191,8 @@ def _from_hub(task: TaskSpec) -> tuple[list[Row], list[Row] | None, str]:
 def _with_labels(task: TaskSpec, rows: list[Row], origin: str) -> TaskSpec:
     if task.kind != "classification" or task.labels is not None:
         return task
-    _check_columns(task, rows, origin)
-    values = {_label_text(row[task.label_column]) for row in rows}
+    check_columns(task, rows, origin)
+    values = {label_text(row[task.label_column]) for row in rows}
     return task.model_copy(update={"labels": tuple(sorted(values, key=_natural))})
 
 
@@ -208,7 +205,7 @@ def _natural(text: str) -> tuple[int, float, str]:
 
 
 def _split(task: TaskSpec, rows: list[Row], origin: str) -> Split:
-    _check_columns(task, rows, origin)
+    check_columns(task, rows, origin)
     if task.kind == "language_modeling":
         return Split(
             texts=tuple((task.prompt_of(row),) for row in rows),
@@ -218,53 +215,31 @@ def _split(task: TaskSpec, rows: list[Row], origin: str) -> Split:
     texts, labels = [], []
     for number, row in enumerate(rows, start=1):
         texts.append(tuple(str(row[column]) for column in task.text_columns))
-        labels.append(_label(task, row[task.label_column], numbers, f"{origin}, row {number}"))
+        labels.append(
+            label_number(task, row[task.label_column], numbers, f"{origin}, row {number}")
+        )
     return Split(texts=tuple(texts), labels=tuple(labels))
 
 
-def _check_columns(task: TaskSpec, rows: list[Row], origin: str) -> None:
-    for column in (*task.text_columns, task.label_column):
-        # A text may be empty, a label may not.
-        empty = (None, "") if column == task.label_column else (None,)
-        numbers = (i for i, row in enumerate(rows, start=1) if _value(row, column) in empty)
-        if (number := next(numbers, None)) is not None:
-            present = column in rows[0]
-            where = f"has no value in row {number}" if present else "is missing"
+def _held_out(rows: Split, rng: np.random.Generator, kind: str, origin: str) -> tuple[Split, Split]:
+    """Return the rows to train on and those to evaluate on.
+
+    The only row of a class is trained on: what was never seen says nothing of a model.
+    """
+    usable = list(range(len(rows)))
+    if kind == "classification":
+        classes, counts = np.unique(rows.labels, return_counts=True)
+        alone = set(classes[counts == 1].tolist())
+        usable = [i for i in usable if rows.labels[i] not in alone]
+        if not usable:
             raise DataError(
-                f"{origin}: the column '{column}' {where}; the columns are {', '.join(rows[0])}."
+                f"{origin}: no two rows have the same label: name the column of a class, or give "
+                "validation rows too."
             )
-
-
-def _value(row: Row, column: str) -> Any:
-    """Return a cell, `None` for what tables hold where there is nothing."""
-    value = row.get(column)
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value.strip() if isinstance(value, str) else value
-
-
-def _label(task: TaskSpec, value: Any, numbers: dict[str, int], place: str) -> float:
-    if task.kind == "regression":
-        try:
-            number = float(value)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{place}: the label {value!r} is not a number.") from error
-        if not np.isfinite(number):
-            raise DataError(f"{place}: the label {value!r} is not a finite number.")
-        return number
-    text = _label_text(value)
-    if text in numbers:
-        return float(numbers[text])
-    # A file may hold class numbers where the task has names (GLUE's Hub data does).
-    if text.isdecimal() and int(text) < len(numbers):
-        return float(int(text))
-    raise DataError(f"{place}: unknown label {value!r}; the labels are {', '.join(numbers)}.")
-
-
-def _label_text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
+    n = max(1, round(HELD_OUT_SHARE * len(rows)))
+    chosen = {usable[i] for i in _stratified(rows.take(usable), n, rng, kind)}
+    kept = sorted(set(range(len(rows))) - chosen)
+    return rows.take(kept), rows.take(sorted(chosen))
 
 
 def _stratified(split: Split, n: int, rng: np.random.Generator, kind: str) -> list[int]:
@@ -293,5 +268,8 @@ def _thinned(split: Split, n: int | None, rng: np.random.Generator, kind: str) -
 def _check(task: TaskSpec, train: Split, validation: Split, origin: str) -> None:
     if not len(train) or not len(validation):
         raise DataError(f"{origin}: there are no rows to train or to evaluate on.")
+    # A text to write may stand alone.
+    if task.kind != "language_modeling" and not any(any(texts) for texts in train.texts):
+        raise DataError(f"{origin}: all texts of the training rows are empty.")
     if task.kind == "classification" and len(set(train.labels)) < 2:
         raise DataError(f"{origin}: all training rows have the same label: nothing can be learned.")

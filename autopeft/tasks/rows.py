@@ -10,6 +10,8 @@ from autopeft.errors import DataError
 
 Row = dict[str, Any]
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+#: Most characters of a CSV field. Python's own limit, 131,072, is less than some documents have.
+_LONGEST_FIELD = 2**31 - 1
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -24,11 +26,12 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise DataError(f"There is no data file '{path}'.")
     readers = {".jsonl": _json_lines, ".json": _json_lines, ".csv": _csv, ".tsv": _csv}
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         rows = _parquet(path)
-    elif path.suffix in readers:
+    elif suffix in readers:
         try:
-            rows = readers[path.suffix](path)
+            rows = readers[suffix](path)
         except UnicodeDecodeError as error:
             raise DataError(f"{path.name} is not UTF-8 text.") from error
     else:
@@ -39,18 +42,24 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def find_split(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the file of a split in a folder: the first of `names` with a known suffix."""
+    """Return the file of a split in a folder: the first of `names` with a known suffix.
+
+    Raises:
+        DataError: If there are several files of that name.
+    """
     for name in names:
-        for suffix in SUFFIXES:
-            path = folder / f"{name}{suffix}"
-            if path.is_file():
-                return path
+        found = [path for s in SUFFIXES if (path := folder / f"{name}{s}").is_file()]
+        if len(found) > 1:
+            files = " and ".join(path.name for path in found)
+            raise DataError(f"The folder '{folder}' holds {files}: keep one of them.")
+        if found:
+            return found[0]
     return None
 
 
 def _json_lines(path: Path) -> list[Row]:
     rows: list[Row] = []
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:  # with or without a byte order mark
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -58,32 +67,53 @@ def _json_lines(path: Path) -> list[Row]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise DataError(
-                    f"{path.name}, line {number}: not valid JSON: {error.msg}."
+                    f"{path.name}, line {number}: not valid JSON: {error.msg}; every line must "
+                    "hold an object of its own."
                 ) from error
             if not isinstance(row, dict):
-                raise DataError(f"{path.name}, line {number}: expected an object with columns.")
-            rows.append(row)
-    return rows
-
-
-def _csv(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-        rows: list[Row] = []
-        for row in reader:
-            if None in row or None in row.values():
                 raise DataError(
-                    f"{path.name}, line {reader.line_num}: expected "
-                    f"{len(reader.fieldnames or [])} fields."
+                    f"{path.name}, line {number}: expected an object with columns, one a line."
                 )
             rows.append(row)
     return rows
 
 
+def _csv(path: Path) -> list[Row]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    rows: list[Row] = []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        try:
+            columns = _distinct(reader.fieldnames or (), path)
+            for row in reader:
+                if None in row or None in row.values():
+                    raise DataError(
+                        f"{path.name}, line {reader.line_num}: expected {len(columns)} fields."
+                    )
+                rows.append(row)
+        except csv.Error as error:
+            raise DataError(f"{path.name}, line {reader.line_num}: {error}.") from error
+    return rows
+
+
 def _parquet(path: Path) -> list[Row]:
-    from datasets import Dataset
+    # Not by `datasets`, which takes a file without rows for a broken one.
+    import pyarrow as pa
+    from pyarrow import parquet
 
     try:
-        return list(Dataset.from_parquet(str(path), keep_in_memory=True))
-    except Exception as error:
+        table = parquet.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path.name} is not a readable Parquet file.") from error
+    _distinct(table.column_names, path)
+    rows: list[Row] = table.to_pylist()
+    return rows
+
+
+def _distinct(columns: Sequence[str], path: Path) -> Sequence[str]:
+    """Return the columns, each of which has a name of its own, unless it has none."""
+    named = [column for column in columns if column]
+    twice = next((column for column in named if named.count(column) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path.name}: two columns are named '{twice}': rename one of them.")
+    return columns

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from autopeft.errors import DataError, UnknownNameError
 from autopeft.models.head import TaskKind
-from autopeft.space.text import text_of
+from autopeft.space.text import form_mistake, load_yaml, text_of, yaml_mistake
 from autopeft.tasks.metrics import METRICS
 
 #: A brace that stands for itself in a prompt, or a column's name.
@@ -78,9 +78,9 @@ class TaskSpec(BaseModel):
     labels: tuple[str, ...] | None = None
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     max_length: Annotated[int, Field(gt=0)] = 128
-    epochs: Annotated[float, Field(gt=0)] = 3.0
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0
     batch_size: Annotated[int, Field(gt=0)] = 16
-    head_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    head_learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     hub: HubSource | None = None
     builtin: Literal["pydoc"] | None = None
     default_model: str | None = None
@@ -162,12 +162,11 @@ def read_task(path: Path) -> TaskSpec:
         DataError: If the file is no task; names file, line and key.
     """
     try:
-        data = yaml.safe_load(text_of(path, DataError))
+        data = load_yaml(text_of(path, DataError))
         return TaskSpec.model_validate(data)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise DataError(f"{path.name}{line}: not valid YAML.") from error
+        line, problem = yaml_mistake(error)
+        raise DataError(f"{path.name}{line}: not valid YAML: {problem}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "model_type" and not first["loc"]:
@@ -175,5 +174,4 @@ def read_task(path: Path) -> TaskSpec:
                 f"{path.name} holds no keys with values, such as 'name: mine'."
             ) from error
         key = ".".join(str(part) for part in first["loc"]) or "task"
-        message = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"{path.name}, key '{key}': {message}.") from error
+        raise DataError(f"{path.name}, key '{key}': {form_mistake(first)}.") from error

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,14 @@ from autopeft.errors import StudyError
 
 MANIFEST = "study.json"
 SCHEMA_VERSION = 1
+#: Keys of the manifest that every study has had.
+_PARTS = {
+    "request": ("storage", "mlflow_uri", "space", "strategy", "fidelity", "seed"),
+    "task": ("name", "metric", "fingerprint", "origin", "train_rows", "eval_rows"),
+    "model": ("name", "location", "hub_id", "n_layers", "base_params"),
+    "budget": ("text", "limit"),
+    "reference": ("best", "worst", "position"),
+}
 
 
 class StudyFolder:
@@ -43,13 +51,17 @@ class StudyFolder:
         """File of Optuna's storage.
 
         Raises:
-            StudyError: If it is gone while the weights of its trials are still there.
+            StudyError: If it is gone or empty while the weights of its trials are still there.
         """
         file = self.path / "study.db"
-        if not file.exists() and (self.path / "trials").exists():
-            raise StudyError(
-                f"'{file}' is missing, and with it the record of all trials: bring it back."
-            )
+        if (self.path / "trials").exists():
+            lost = None if file.exists() else "missing"
+            if file.is_file() and file.stat().st_size == 0:
+                lost = "empty"
+            if lost is not None:
+                raise StudyError(
+                    f"'{file}' is {lost}, and with it the record of all trials: bring it back."
+                )
         return file
 
     @property
@@ -139,9 +151,19 @@ class StudyFolder:
         try:
             data = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise StudyError(f"Cannot read '{self.path / MANIFEST}': {error}.") from error
+            raise StudyError(
+                f"Cannot read '{self.path / MANIFEST}': {error}. Bring the file back."
+            ) from error
         if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
-            raise StudyError(f"'{self.path}' was not written by this version of autopeft.")
+            raise StudyError(
+                f"'{self.path}' was not written by this version of autopeft: use the one that "
+                "wrote it, or start a new study."
+            )
+        if missing := next(_missing(data), None):
+            raise StudyError(
+                f"'{self.path / MANIFEST}' is incomplete: '{missing}' is missing. Bring the file "
+                "back."
+            )
         return data
 
     def __enter__(self) -> Self:
@@ -179,6 +201,17 @@ def newest_study(parent: Path) -> StudyFolder:
     if not found:
         raise StudyError(f"There is no study in '{parent}': run `autopeft search` first.")
     return StudyFolder(max(found, key=lambda p: (p.stat().st_mtime_ns, p.parent.name)).parent)
+
+
+def _missing(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a manifest lacks."""
+    yield from (name for name in ("study_id", "objectives") if name not in manifest)
+    for part, keys in _PARTS.items():
+        held = manifest.get(part)
+        if isinstance(held, dict):
+            yield from (f"{part}.{key}" for key in keys if key not in held)
+        else:
+            yield part
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from material import Material
 
-from autopeft.cost.options import StepOptions
+from autopeft.cost.cost import CostModel
 from autopeft.cost.subject import of_configuration
 from autopeft.models.loading import load_config, meta_model
 from autopeft.trials.batches import epoch_batches
@@ -59,7 +59,7 @@ def flops_of_training(material: Material, index: int, shapes: Counter[tuple[int,
     known = sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]})
     rows = problem.batch_size
     counts = [
-        of_configuration(configuration, problem.spec, base, length, StepOptions())
+        of_configuration(configuration, CostModel(problem.spec, base, length))
         .step(rows, rows)
         .flops
         for length in known

@@ -36,10 +36,10 @@ class Winner:
         return next(iter(list(self.by_method)[1:]), None)
 
     @property
-    def clear(self) -> bool:
-        """Whether the second is more than a standard error behind, or there is none."""
+    def clear(self) -> bool | None:
+        """Whether the second is more than a standard error behind; `None` without a second."""
         second = self.runner_up
-        return second is None or self.quality - self.by_method[second] > self.error
+        return None if second is None else self.quality - self.by_method[second] > self.error
 
 
 def winners(found: Sequence[Measured], limit: int, error: Callable[[float], float]) -> list[Winner]:

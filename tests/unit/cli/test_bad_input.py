@@ -1,12 +1,17 @@
 """Bad input: one sentence, exit code 2, nothing written."""
 
+import json
 import re
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autopeft.api.result import SearchResult
 from autopeft.trials.folder import StudyFolder
 from tests.command import run
 
@@ -74,11 +79,22 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
     ),
     "trials": (given("--trials", "0"), "--trials"),
     "time": (given("--time", "soon"), "[Cc]annot read the time 'soon'"),
+    "endless epochs": (given("--epochs", "inf"), "--epochs: input should be a finite number"),
+    "no method": (given("--methods", ""), "--methods: "),
+    "model without a name": (given("--model", ""), "--model: "),
     "no data": (given("--data", "nowhere"), "There is no file or folder 'nowhere'"),
     "no network": (given("--task", "rte", "--model", "minilm"), r"network.*--data"),
     "foreign model folder": (
         lambda folder: ["--model", write(folder / "x.txt", "").parent],
         r"config\.json",
+    ),
+    "space with a key twice": (
+        space("schema_version: 1\nname: x\nname: y\n"),
+        r"my\.yaml, line 3: not valid YAML: the key 'name' is there twice",
+    ),
+    "task with a key twice": (
+        task("schema_version: 1\nname: x\nname: y\n"),
+        r"my\.yaml, line 3: not valid YAML: the key 'name' is there twice",
     ),
     "malformed space": (space("a: [1,\n b: 2"), r"my\.yaml, line 2"),
     "space with a wrong key": (space("schema_version: 1\nname: x\ncolour: red\n"), r"my\.yaml"),
@@ -93,7 +109,7 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         r"o\.jsonl, line 2",
     ),
     "line that is no object": (own('{"text": "a", "label": 0}\n3', "o.jsonl"), r"o\.jsonl, line 2"),
-    "missing column": (own("body,label\na,0\nb,1\n"), r"column 'text' is missing.*body, label"),
+    "missing column": (own("body,label\na,0\nb,1\n"), r"column 'text' is missing.*'body', 'label'"),
     "missing value": (own("text,label\na,0\nb, \nc,1\n"), r"'label' has no value in row 2"),
     "no rows": (own("text,label\n"), "no rows"),
     "empty file": (own(""), r"own\.csv"),
@@ -104,7 +120,27 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         given("--data", "x", "--label-column", "a", "--completion-column", "b"),
         "--label-column is for a class and --completion-column for a text.*give one of them",
     ),
-    "no column to write": (written("question\na\n"), "column 'answer' is missing.*are question"),
+    "columns named twice": (
+        own("text,label,text\na,0,b\nb,1,c\n"),
+        r"own\.csv: two columns are named 'text': rename one",
+    ),
+    "one text twice": (
+        given("--data", "x", "--text-column", "a", "--text-column", "a", "--label-column", "b"),
+        "A --text-column is named twice",
+    ),
+    "the label as text": (
+        given("--data", "x", "--text-column", "a", "--label-column", "a"),
+        "The column 'a' is what a model is to tell: leave it out of --text-column",
+    ),
+    "columns of another task": (
+        given("--data", "x", "--text-column", "a", "--label-column", "b", "--task", "rte"),
+        "are a task of their own: leave --task or the columns out",
+    ),
+    "a label for each row": (
+        own("text,label\n" + "".join(f"a,{i / 7}\n" for i in range(20))),
+        "no two rows have the same label: name the column of a class",
+    ),
+    "no column to write": (written("question\na\n"), "column 'answer' is missing.*are 'question'"),
     "nothing to write": (
         written("question,answer\na,b\nc, \n"),
         "'answer' has no value in row 2",
@@ -202,8 +238,27 @@ OTHERS: dict[str, tuple[list[object], str]] = {
         "cannot be reached from here",
     ),
     "export in private": (["export", ".", "--to", "x", "--private"], "goes with --push-to-hub"),
+    "export with a share of nothing": (
+        ["export", ".", "--to", "x", "--compress", "int8", "--keep", 0.5],
+        "--keep goes with --compress ternary",
+    ),
+    "export with a penalty of nothing": (
+        ["export", ".", "--to", "x", "--penalty", 2],
+        "--penalty goes with --average mwa",
+    ),
+    "export in formats without a name": (
+        ["export", ".", "--to", "x", "--format", ","],
+        "Unknown format ''",
+    ),
+    "methods of a model without a name": (["methods", "--model", ""], "holds no config.json"),
+    "estimate of a preset that is none": (
+        ["estimate", "--config", "preset:lora"],
+        "Unknown preset",
+    ),
     "methods of an unknown model": (["methods", "--model", "minillm"], "did you mean minilm"),
     "estimate without a file": (["estimate", "--config", "no.yaml"], "no configuration file"),
+    "sync under no name": (["sync", ".", "--register", " "], "MLflow registers no model as ' '"),
+    "sync under a path": (["sync", ".", "--register", "a/b"], "takes a name without / and :"),
     "sync without studies": (["sync"], "no study"),
     "ui without runs": (["ui"], "no runs"),
     "ui on no port": (["ui", "--port", "65536"], "--port"),
@@ -225,6 +280,7 @@ def test_other_commands(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ESTIMATES: dict[str, tuple[str, str]] = {
     "malformed": ("a: [1,\n b: 2", r"c\.yaml, line 2"),
     "no mapping": ("- 1", "mapping"),
+    "a key twice": ("method: lora\nmethod: ia3", r"c\.yaml, line 2: .* 'method' is there twice"),
     "unknown method": ("method: lroa", "did you mean .*lora"),
     "unknown parameter": ("method: lora\nrnk: 8", "rnk"),
     "a start that is left out": ("method: lora\ninit: loftq", "'loftq' splits a quantised base"),
@@ -274,6 +330,94 @@ def test_a_second_search_of_the_same_study(
         outcome = run(capsys, "search", *options, "--study", folder)
     assert outcome.code == 2
     one_sentence(outcome.err, "Another search is writing")
+
+
+def cut(name: str, n: int) -> Callable[[Path], None]:
+    """Return what cuts a file of a study off after `n` bytes."""
+
+    def damage(study: Path) -> None:
+        (study / name).write_bytes((study / name).read_bytes()[:n])
+
+    return damage
+
+
+def without(*keys: str) -> Callable[[Path], None]:
+    """Return what takes a value out of a study's manifest."""
+
+    def take(study: Path) -> None:
+        file = study / "study.json"
+        manifest = part = json.loads(file.read_text())
+        for key in keys[:-1]:
+            part = part[key]
+        del part[keys[-1]]
+        file.write_text(json.dumps(manifest))
+
+    return take
+
+
+DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "the manifest is cut off": (
+        cut("study.json", 300),
+        r"Cannot read .*study\.json.*Bring the file",
+    ),
+    "the manifest is empty": (cut("study.json", 0), r"Cannot read .*study\.json"),
+    "the manifest lacks a part": (without("reference"), "incomplete: 'reference' is missing"),
+    "the manifest lacks a key": (
+        without("task", "fingerprint"),
+        "incomplete: 'task.fingerprint' is missing",
+    ),
+    "the storage is cut off": (cut("study.db", 5_000), r"study\.db' is not a study database"),
+    "the storage is empty": (cut("study.db", 0), r"study\.db' is empty, .*: bring it back"),
+    "the storage is gone": (
+        lambda study: (study / "study.db").unlink(),
+        r"study\.db' is missing, .*: bring it back",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_studies(
+    name: str, tmp_path: Path, tiny_study: SearchResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage, message = DAMAGED[name]
+    study = shutil.copytree(tiny_study.folder.path, tmp_path / "s")
+    with closing(sqlite3.connect(study / "study.db")) as database:
+        database.execute("PRAGMA journal_mode=DELETE")  # all of it in the one file
+    damage(study)
+    before = {p: p.read_bytes() for p in study.rglob("*") if p.is_file()}
+    for command in (["search", "--resume", "--study", study], ["pareto", study], ["sync", study]):
+        outcome = run(capsys, *command)
+        assert outcome.code == 2, outcome
+        one_sentence(outcome.err, message)
+        assert outcome.out == ""
+    files = {p for p in study.rglob("*") if p.is_file() and p.name != ".lock"}
+    assert files == {p for p in before if p.name != ".lock"}
+
+
+def test_what_an_export_refuses(
+    tmp_path: Path, tiny_study: SearchResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = shutil.copytree(tiny_study.folder.path, tmp_path / "s")
+    best = tiny_study.best().number
+    write(tmp_path / "file", "x")
+    refused: dict[str, list[object]] = {
+        "'file' is a file: name another folder": ["--to", "file"],
+        "'file' is a file: name": ["--to", "file/below"],
+        "There is no trial 99": ["--to", "x", "--pick", 99],
+        "Unknown pick 'latest'": ["--to", "x", "--pick", "latest"],
+        "Unknown pick ''": ["--to", "x", "--pick", ""],
+    }
+    for message, options in refused.items():
+        outcome = run(capsys, "export", study, *options)
+        assert outcome.code == 2
+        one_sentence(outcome.err, message)
+    [weights] = (study / "trials" / f"{best:04d}" / "adapter").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    for options in ([], ["--compress", "int8"], ["--merge"]):
+        outcome = run(capsys, "export", study, "--pick", best, "--to", "x", *options)
+        assert outcome.code == 2
+        one_sentence(outcome.err, f"weights of trial {best} are damaged: .*{weights.name}")
+    assert {p.name for p in tmp_path.iterdir()} == {"s", "file"}
 
 
 def one_sentence(err: str, message: str) -> None:

@@ -47,6 +47,7 @@ def test_a_server_that_is_away_is_one_sentence(
     outcome = run(capsys, "sync", study, "--mlflow-uri", "http://127.0.0.1:9")
     assert outcome.code == 2
     assert "http://127.0.0.1:9 could not be written to" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
 
 
 def test_the_newest_search_has_an_address(

@@ -67,9 +67,16 @@ def test_a_trial_is_trained_again_with_several_seeds(
 def test_a_trial_that_is_not_there(
     capsys: pytest.CaptureFixture[str], options: list[object], tiny_study: SearchResult
 ) -> None:
-    outcome = run(capsys, "train", "--config", f"{tiny_study.folder.path}:99", *options)
-    assert outcome.code == 2
-    assert "no trial 99" in outcome.err
+    study = tiny_study.folder.path
+    for asked, message in {
+        f"{study}:99": "There is no trial 99: the study has",
+        f"{study}:latest": "Unknown pick 'latest'",
+        f"{study}": f"is a study: name one of its trials, such as {study}:best",
+    }.items():
+        # It is told before the data are looked at.
+        outcome = run(capsys, "train", *options, "--config", asked, "--data", "nowhere")
+        assert outcome.code == 2
+        assert message in outcome.err
 
 
 def test_a_preset_is_trained_and_taken_home(
@@ -118,6 +125,16 @@ def test_the_head_alone(
 WRONG: dict[str, tuple[list[object], str]] = {
     "a preset that is none": (["--config", "preset:man"], "did you mean mam"),
     "a file that is none": (["--config", "no.yaml"], "no configuration file 'no.yaml'"),
+    "a configuration before the data": (
+        ["--config", "no.yaml", "--data", "nowhere"],
+        "no configuration file 'no.yaml'",
+    ),
+    "a preset before the data": (["--config", "preset:x", "--data", "nowhere"], "Unknown preset"),
+    "a place below a file": (["--config", "preset:mam", "--to", "taken/mine.txt/x"], "is a file"),
+    "the place of the study": (
+        ["--config", "preset:mam", "--to", "new", "--study", "new/s"],
+        "'new' is to hold the study itself",
+    ),
     "a place that is taken": (["--config", "preset:mam", "--to", "taken"], "not empty"),
     "more devices than there are": (
         ["--config", "preset:mam", "--devices", 4096],

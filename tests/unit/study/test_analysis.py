@@ -160,9 +160,11 @@ def test_winners_by_hand() -> None:
         record(1, [0.5, 0.70], 2_500),
         record(2, [0.5, 0.705], 50_000, method="shira"),
         record(3, [0.5, 0.695], 700, method="ia3"),
+        record(4, [0.5, 0.55], 100, method="bitfit"),
     ]
     found = winners(measured_configurations(trials), LIMIT, error)
     assert [(w.budget, w.method, w.clear) for w in found] == [
+        (100, "bitfit", None),  # there is nothing that it could be ahead of
         (300, "ia3", True),
         (1_000, "ia3", True),
         (3_000, "lora", False),
@@ -170,7 +172,7 @@ def test_winners_by_hand() -> None:
         (30_000, "lora", False),
         (100_000, "shira", False),
     ]
-    assert found[-1].by_method == {"shira": 0.705, "lora": 0.70, "ia3": 0.695}
+    assert found[-1].by_method == {"shira": 0.705, "lora": 0.70, "ia3": 0.695, "bitfit": 0.55}
     assert [w.quality for w in found] == sorted(w.quality for w in found)
 
 

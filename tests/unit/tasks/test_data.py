@@ -89,6 +89,34 @@ def test_own_data_without_a_spec(tmp_path: Path) -> None:
     assert len(data.train) + len(data.validation) == 30
 
 
+def test_the_only_row_of_a_class_is_trained_on(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("review,stars\n" + "".join(f"text {i},{i % 2}\n" for i in range(20)) + "x,9\n")
+    for seed in range(5):
+        data = load_data(own_task(["review"], path, label_column="stars"), path, seed=seed)
+        assert ("x",) in data.train.texts
+        assert (len(data.train), len(data.validation)) == (17, 4)
+    path.write_text("review,stars\na,0\nb,1\nc,0\n")
+    three = own(path)
+    assert set(three.train.labels) == {0.0, 1.0}
+    assert three.validation.labels == (0.0,)
+
+
+def test_every_row_with_a_label_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("review,stars\n" + "".join(f"text {i},{i / 7}\n" for i in range(20)))
+    with pytest.raises(DataError, match="no two rows have the same label"):
+        own(path)
+
+
+def test_a_label_that_the_training_rows_lack(tmp_path: Path) -> None:
+    rows = [{"review": f"a {i}", "stars": "good" if i % 2 else "bad"} for i in range(6)]
+    unseen = [{"review": "b", "stars": "good"}, {"review": "c", "stars": "fair"}]
+    folder = write(tmp_path / "d", train=rows, validation=unseen)
+    with pytest.raises(DataError, match=r"\(validation\), row 2: unknown label 'fair'.*bad, good"):
+        own(folder)
+
+
 def test_numeric_labels_keep_their_order(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("review,stars\n" + "\n".join(f"text {i},{i % 12}" for i in range(60)))
@@ -111,8 +139,17 @@ def spoiled(**change: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"text": "a", "label": 0}], r"the column 'sentence' is missing; the columns are text"),
+        (
+            [{"text": "a", "label": 0}],
+            r"the column 'sentence' is missing; the columns are 'text', 'label'",
+        ),
         (spoiled(label=None), r"the column 'label' has no value in row 4"),
+        (spoiled(label=float("nan")), r"the column 'label' has no value in row 4"),
+        (spoiled(label="NaN"), r"the column 'label' has no value in row 4"),
+        (spoiled(sentence=None), r"the column 'sentence' has no value in row 4"),
+        (spoiled(label=[1]), r"'label' holds lists, as in row 4, and must hold a class"),
+        (spoiled(sentence={"en": "a"}), r"'sentence' holds dicts, as in row 4, and must hold a te"),
+        ([{"sentence": "", "label": i % 2} for i in range(10)], r"all texts .* are empty"),
         (spoiled(label=7), r"row 4: unknown label 7; the labels are negative, positive"),
         (spoiled(label="meh"), r"unknown label 'meh'"),
         ([{"sentence": "a", "label": 1}] * 10, r"all training rows have the same label"),
@@ -155,7 +192,10 @@ def test_unknown_tasks_are_named() -> None:
             "schema_version: 1\nname: x\ntext_columns: [a]\nmetrics: [acc]",
             "metric 'acc' is not for",
         ),
-        ("schema_version: 1\nname: x\nmetrics: [accuracy]", "key 'text_columns': Field required"),
+        (
+            "schema_version: 1\nname: x\nmetrics: [accuracy]",
+            "key 'text_columns': this key is missing",
+        ),
         ("schema_version: 1\nnam: x", "own.yaml"),
         ("- 1", "own.yaml"),
     ],

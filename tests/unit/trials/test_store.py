@@ -1,3 +1,4 @@
+import json
 import sqlite3
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_a_folder_has_one_writer(tmp_path: Path) -> None:
 def test_a_folder_is_made_once(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "s")
     folder.create({"study_id": "x"}, "name: x\n")
-    assert folder.manifest()["study_id"] == "x"
+    assert json.loads(folder.manifest_file.read_text())["study_id"] == "x"
     assert folder.space_file.read_text() == "name: x\n"
     with pytest.raises(StudyError, match="already holds a study"):
         folder.create({}, "")
