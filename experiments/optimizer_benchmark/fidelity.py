@@ -5,8 +5,9 @@
 The real study runs over a table of trainings: points come in a random order, and what a trial
 reports is looked up. Each fidelity does searches of several sizes. Shown are the training that they
 took, in full trainings, their hypervolume as a share of that of the whole table, and how many
-trainings to the end reach the same (`none`), as a ratio. `--measured plain` takes what rungs
-would have shown without averaged weights, of the trainings that were measured either way, and
+trainings to the end reach the same (`none`), as a ratio: of training alone, and with the
+evaluations at rungs, where a training of `none` has one, at its end. `--measured plain` takes what
+rungs would have shown without averaged weights, of the trainings that were measured either way, and
 `--measured both-ways` the same trainings with averaged weights.
 """
 
@@ -150,6 +151,7 @@ def run(
         "trials": size,
         "seed": seed,
         "trainings": sum(record.fidelity for record in memory.records),
+        "evaluations": sum(len(record.reports) for record in memory.records),
         "share": front_hypervolume(memory.records, OBJECTIVES, table.reference) / whole(table),
         "rungs": evidence,
     }
@@ -182,22 +184,45 @@ def _scaled(trainings: Sequence[Training], table: Table) -> np.ndarray:
     return np.array(rows)
 
 
-def summary(results: Sequence[dict[str, Any]], curve: np.ndarray) -> str:
-    """Return a table in Markdown: trainings, share, and the ratio to training all to the end."""
+def evaluation_share(trainings: Sequence[Training]) -> float:
+    """Return what an evaluation takes, as a share of the steps of a full training.
+
+    Between two rungs lie the steps between them and one evaluation: three rungs give two equations
+    for the seconds of a step and of an evaluation. Medians, because some trainings were paused.
+    """
+    reports = [training.reports for training in trainings]
+    steps = np.array([r.step for r in reports[0]])
+    parts = np.diff([[r.seconds for r in rungs] for rungs in reports], axis=1)
+    first, second = np.median(parts, axis=0)
+    one, other = np.diff(steps)
+    step = (second - first) / (other - one)
+    return float((first - one * step) / (step * steps[-1]))
+
+
+def summary(results: Sequence[dict[str, Any]], curve: np.ndarray, evaluation: float) -> str:
+    """Return a table in Markdown: trainings, share, and the ratios to training all to the end.
+
+    Args:
+        results: What `run` returned.
+        curve: The mean share of the hypervolume after each number of full trainings.
+        evaluation: What an evaluation takes, in full trainings.
+    """
     lines = [
         "| fidelity | trials | full trainings | share of the hypervolume | as many trials to the "
-        "end | trainings to the end for the same | ratio |",
-        "| --- |" + " --- |" * 6,
+        "end | trainings to the end for the same | ratio | with evaluation |",
+        "| --- |" + " --- |" * 7,
     ]
     for fidelity, size in dict.fromkeys((r["fidelity"], r["trials"]) for r in results):
         own = [r for r in results if (r["fidelity"], r["trials"]) == (fidelity, size)]
         shares = [r["share"] for r in own]
         error = np.std(shares, ddof=1) / np.sqrt(len(shares))
         took = float(np.mean([r["trainings"] for r in own]))
+        evaluations = float(np.mean([r["evaluations"] for r in own]))
         same = int(np.searchsorted(curve, np.mean(shares))) + 1
         lines.append(
             f"| {fidelity} | {size} | {took:.1f} | {np.mean(shares):.3f} ± {error:.3f} | "
-            f"{curve[size - 1]:.3f} | {same} | {same / took:.2f} |"
+            f"{curve[size - 1]:.3f} | {same} | {same / took:.2f} | "
+            f"{same * (1 + evaluation) / (took + evaluation * evaluations):.2f} |"
         )
     return "\n".join(lines)
 
@@ -227,7 +252,9 @@ def main() -> None:
         results = list(pool.map(replay, *zip(*jobs, strict=True)))
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    print(summary(results, full_curve(table, options.seeds)))
+    evaluation = evaluation_share(table.first_seed)
+    print(f"an evaluation takes {evaluation:.2f} of a training\n")
+    print(summary(results, full_curve(table, options.seeds), evaluation))
 
 
 if __name__ == "__main__":

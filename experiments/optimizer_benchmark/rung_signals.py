@@ -27,10 +27,10 @@ def without_averaging(training: Training) -> tuple[RungReport, ...]:
     return (*plain, end)
 
 
-def line(name: str, reports: Sequence[RungReport], ends: np.ndarray) -> str:
+def line(name: str, curves: Sequence[Sequence[RungReport]], ends: np.ndarray) -> str:
     """Return a row of the table: the correlation of each signal."""
-    metric = next(iter(reports[0].metrics))
-    ranks = signal_ranks(reports, metric)
+    metric = next(iter(curves[0][-1].metrics))
+    ranks = signal_ranks(curves, metric)
     cells = []
     for signal in SIGNALS:
         found = correlation(ranks[signal], ends, np.ones(len(ends)))
@@ -52,9 +52,9 @@ def main() -> None:
     print("| --- |" + " --- |" * len(SIGNALS))
     for rung, report in enumerate(both[0].reports[:-1]):
         at = f"{report.fidelity:.2f} ({report.step} steps)"
-        plain = [without_averaging(t)[rung] for t in both]
+        plain = [without_averaging(t)[: rung + 1] for t in both]
         print(line(f"{at}, weights as they are", plain, ends))
-        print(line(f"{at}, as reported", [t.reports[rung] for t in both], ends))
+        print(line(f"{at}, as reported", [t.reports[: rung + 1] for t in both], ends))
 
 
 if __name__ == "__main__":
