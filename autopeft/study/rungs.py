@@ -19,10 +19,10 @@ ETA = 3
 #: members, and what a rung tells of them is not exact.
 LEAST_KEPT = 10
 
-#: At each rung of a short list, one over the share that goes on. The first rung is there to be left
-#: by most, because the next costs twice as much a trial; what the second tells is worth more than
-#: the second look that it would give to the rest.
-_GOING_ON = (5, 2)
+#: At each rung of a short list, one over the share that goes on. A trial that goes on from the
+#: first costs twice more what it has cost so far, so few do; what the second tells is better, but
+#: not so good that much may be left out by it.
+GOING_ON = (5, 2)
 
 _RUNGS = {"none": 1, "asha": 2, "hyperband": 3, "shortlist": 3}
 
@@ -67,7 +67,7 @@ def kept_of(n_trials: int, rung: int) -> int:
         n_trials: Trials that have reached the rung.
         rung: Index of the rung, from 0; not that of the end.
     """
-    return min(n_trials, max(LEAST_KEPT, math.ceil(n_trials / _GOING_ON[rung])))
+    return min(n_trials, max(LEAST_KEPT, math.ceil(n_trials / GOING_ON[rung])))
 
 
 def full_trainings(fidelity: str, n_trials: int) -> tuple[float, float]:
