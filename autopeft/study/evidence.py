@@ -129,5 +129,6 @@ def _measured(
     done = [r for r, whole in zip(reached, ended, strict=True) if whole]
     weights = weights[ended]
     end = mid_ranks(np.array([r.quality for r in done]), weights)
-    signals = signal_ranks([r.reports[rung] for r in done], done[0].quality_metric, weights)
+    curves = [r.reports[: rung + 1] for r in done]
+    signals = signal_ranks(curves, done[0].quality_metric, weights)
     return {name: correlation(ranks, end, weights) for name, ranks in signals.items()}

@@ -11,12 +11,18 @@ from autopeft.errors import UnknownNameError
 Fidelity = Literal["asha", "hyperband", "shortlist", "none"]
 FIDELITIES: tuple[str, ...] = get_args(Fidelity)
 
-#: Ratio of the training at one rung to the one before, and one over the share that goes on.
+#: Ratio of the training at one rung to the one before, and one over the share that goes on where
+#: nobody waits for a rung to fill.
 ETA = 3
 
 #: A short list has at least so many trials, if so many were started: a front has about as many
 #: members, and what a rung tells of them is not exact.
-LEAST_KEPT = 12
+LEAST_KEPT = 10
+
+#: At each rung of a short list, one over the share that goes on. A trial that goes on from the
+#: first costs twice more what it has cost so far, so few do; what the second tells is better, but
+#: not so good that much may be left out by it.
+GOING_ON = (5, 2)
 
 _RUNGS = {"none": 1, "asha": 2, "hyperband": 3, "shortlist": 3}
 
@@ -54,9 +60,14 @@ def kept_at_least(n_trials: int) -> int:
     return math.ceil(n_trials / ETA)
 
 
-def kept_of(n_trials: int) -> int:
-    """Return how many of the trials at a rung a short list keeps, if no front has more members."""
-    return min(n_trials, max(LEAST_KEPT, kept_at_least(n_trials)))
+def kept_of(n_trials: int, rung: int) -> int:
+    """Return how many of the trials at a rung a short list keeps, if no front has more members.
+
+    Args:
+        n_trials: Trials that have reached the rung.
+        rung: Index of the rung, from 0; not that of the end.
+    """
+    return min(n_trials, max(LEAST_KEPT, math.ceil(n_trials / GOING_ON[rung])))
 
 
 def full_trainings(fidelity: str, n_trials: int) -> tuple[float, float]:
@@ -71,8 +82,8 @@ def full_trainings(fidelity: str, n_trials: int) -> tuple[float, float]:
         return float(n_trials), float(n_trials)
     if fidelity == "shortlist":
         counts = [n_trials]
-        for _ in shares[1:]:
-            counts.append(kept_of(counts[-1]))
+        for rung in range(len(shares) - 1):
+            counts.append(kept_of(counts[-1], rung))
         return (_trained(counts, shares),) * 2
     brackets = _BRACKETS if fidelity == "hyperband" else (1,)
     least = 0.0

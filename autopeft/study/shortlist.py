@@ -27,10 +27,11 @@ class Choice:
 class Shortlist:
     """Trials pause at every rung, until all have reached it; then the best go on.
 
-    From the last rung before the end go on all that nothing dominates there. From every rung go
-    on at least a third, and at least `LEAST_KEPT`, in the order of non-dominated rank, then
-    hypervolume contribution. All is decided from the records, in one step for a rung, so it
-    depends neither on the order in which workers report nor on interruptions.
+    A fifth goes on from the first rung and half of those from the second, and at least
+    `LEAST_KEPT`, in the order of non-dominated rank, then hypervolume contribution; from the last
+    rung before the end also all that nothing dominates there. All is decided from the records, in
+    one step for a rung, so it depends neither on the order in which workers report nor on
+    interruptions.
 
     Attributes:
         comparison: What is compared.
@@ -53,7 +54,7 @@ class Shortlist:
         field = [r for r in records if len(r.reports) > rung]
         signal = rung_evidence(records, rung, self.comparison).signal
         points = self.comparison.points(field, rung, signal)
-        kept = kept_of(len(field))
+        kept = kept_of(len(field), rung)
         if reached + 1 == len(paused[0].spec.rungs):
             kept = max(kept, len(front(points)))
         best = [field[i].number for i in self.comparison.best(points, kept)]

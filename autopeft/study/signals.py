@@ -10,28 +10,38 @@ from autopeft.trials.trial import RungReport
 
 Numbers = NDArray[np.float64]
 
-#: The signals, of which each is larger for a better trial: the mean of the ranks of the others, the
-#: training loss, the quality and the loss on the validation rows.
+#: The signals, of which each is larger for a better trial: the mean of the ranks of the others, at
+#: this rung and all before, the training loss, the quality and the loss on the validation rows.
 SIGNALS = ("blend", "train_loss", "quality", "eval_loss")
 
 
 def signal_ranks(
-    reports: Sequence[RungReport], metric: str, weights: Numbers | None = None
+    curves: Sequence[Sequence[RungReport]], metric: str, weights: Numbers | None = None
 ) -> dict[str, Numbers]:
-    """Return how each signal ranks reports of one rung: 1 is worst, equal ones share a mean rank.
+    """Return how each signal ranks trials at a rung: 1 is worst, equal ones share a mean rank.
+
+    Early measurements are noisy, and the noise of one rung is hardly that of the next. So the
+    blend takes what the rungs before have shown as well, each counting as much.
 
     Args:
-        reports: What trials measured at the same share of a training.
+        curves: What each trial measured up to the rung, first to last; equally many of each.
         metric: Name of the quality.
-        weights: How many trials each report stands for; `None` if for one.
+        weights: How many trials each curve stands for; `None` if for one.
     """
-    single = {
+    rungs = [_single_ranks(reports, metric, weights) for reports in zip(*curves, strict=True)]
+    blend = np.sum([ranks for single in rungs for ranks in single.values()], axis=0)
+    return {"blend": mid_ranks(blend, weights), **rungs[-1]}
+
+
+def _single_ranks(
+    reports: Sequence[RungReport], metric: str, weights: Numbers | None
+) -> dict[str, Numbers]:
+    """Return how each signal but the blend ranks reports of one rung."""
+    return {
         "train_loss": mid_ranks(np.array([-r.train_loss for r in reports]), weights),
         "quality": mid_ranks(np.array([r.metrics[metric] for r in reports]), weights),
         "eval_loss": mid_ranks(np.array([-r.eval_loss for r in reports]), weights),
     }
-    blend = mid_ranks(np.sum(list(single.values()), axis=0), weights)
-    return {"blend": blend, **single}
 
 
 def mid_ranks(values: Numbers, weights: Numbers | None = None) -> Numbers:

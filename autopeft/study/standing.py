@@ -32,7 +32,8 @@ class Comparison:
         end's, so its order alone is used. A loss needs no scale then, and accuracies that have
         hardly left chance still tell apart.
         """
-        signals = signal_ranks([r.reports[rung] for r in reached], reached[0].quality_metric)
+        curves = [r.reports[: rung + 1] for r in reached]
+        signals = signal_ranks(curves, reached[0].quality_metric)
         shares = 1.0 - signals[signal] / (len(reached) + 1)
         rows = []
         for record, share in zip(reached, shares, strict=True):

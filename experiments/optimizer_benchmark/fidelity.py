@@ -5,16 +5,20 @@
 The real study runs over a table of trainings: points come in a random order, and what a trial
 reports is looked up. Each fidelity does searches of several sizes. Shown are the training that they
 took, in full trainings, their hypervolume as a share of that of the whole table, and how many
-trainings to the end reach the same (`none`), as a ratio. `--measured plain` takes what rungs
-would have shown without averaged weights, of the trainings that were measured either way, and
-`--measured both-ways` the same trainings with averaged weights.
+trainings to the end reach the same (`none`), as a ratio: of training alone, and with the
+evaluations at rungs, where a training of `none` has one, at its end. `--measured plain` takes what
+rungs would have shown without averaged weights, of the trainings that were measured either way, and
+`--measured both-ways` the same trainings with averaged weights. `--foresee 0` shows the quality at
+the end at rung 0 instead of what was measured there: how much is lost because a rung does not know.
+`--going-on` and `--least` change whom a short list keeps.
 """
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,10 +31,12 @@ from table import OBJECTIVES, Table, Training, read_table
 from autopeft.cost.cost import Cost
 from autopeft.runners.simulated import SimulatedRunner
 from autopeft.space.configuration import Configuration
+from autopeft.study import rungs as rungs_module
 from autopeft.study.evidence import rung_evidence
 from autopeft.study.front import front_hypervolume
 from autopeft.study.pareto import hypervolume
 from autopeft.study.rungs import FIDELITIES, rung_shares
+from autopeft.study.signals import SIGNALS
 from autopeft.study.standing import Comparison
 from autopeft.study.strategy import Candidate
 from autopeft.study.study import PointCosts, Study, StudyPlan
@@ -108,11 +114,36 @@ def table_of(path: Path, task: str, *, both_ways: bool) -> Table:
     return Table(task, tuple(t for t in table.trainings if t.plain or not both_ways))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What differs from the real study over the real table.
+
+    Attributes:
+        measured: Which trainings count, and whether with averaged weights.
+        foresee: Rungs that show the quality at the end.
+        going_on: At each rung of a short list, one over the share that goes on.
+        least: How many a short list keeps at least.
+    """
+
+    measured: str
+    foresee: tuple[int, ...]
+    going_on: tuple[int, ...]
+    least: int
+
+    def shown(self, training: Training) -> tuple[RungReport, ...]:
+        """Return what a training reports."""
+        reports = without_averaging(training) if self.measured == "plain" else training.reports
+        end, quality = reports[-1], training.quality
+        known = {"metrics": end.metrics, "eval_loss": -quality, "train_loss": -quality}
+        return tuple(replace(r, **known) if r.rung in self.foresee else r for r in reports)
+
+
 def run(
-    path: Path, task: str, fidelity: str, size: int, seed: int, *, measured: str
+    path: Path, task: str, fidelity: str, size: int, seed: int, *, variant: Variant
 ) -> dict[str, Any]:
     """Do one search; return what it took and found."""
-    table = table_of(path, task, both_ways=measured != "all")
+    rungs_module.GOING_ON, rungs_module.LEAST_KEPT = variant.going_on, variant.least
+    table = table_of(path, task, both_ways=variant.measured != "all")
     trainings = table.first_seed
     metric = next(iter(trainings[0].reports[-1].metrics))
     plan = StudyPlan(
@@ -136,10 +167,7 @@ def run(
         )
 
     points = PointCosts(configuration=table.space.configuration, cost=cost)
-    shown = {
-        (t.digest, 0): without_averaging(t) if measured == "plain" else t.reports for t in trainings
-    }
-    runner = SimulatedRunner(shown)
+    runner = SimulatedRunner({(t.digest, 0): variant.shown(t) for t in trainings})
     memory = Memory()
     runner.run(Study(plan, points, Shuffled(trainings, seed), memory, runner.clock))
     comparison = Comparison(objectives=OBJECTIVES, reference=table.reference)
@@ -150,6 +178,7 @@ def run(
         "trials": size,
         "seed": seed,
         "trainings": sum(record.fidelity for record in memory.records),
+        "evaluations": sum(len(record.reports) for record in memory.records),
         "share": front_hypervolume(memory.records, OBJECTIVES, table.reference) / whole(table),
         "rungs": evidence,
     }
@@ -182,23 +211,60 @@ def _scaled(trainings: Sequence[Training], table: Table) -> np.ndarray:
     return np.array(rows)
 
 
-def summary(results: Sequence[dict[str, Any]], curve: np.ndarray) -> str:
-    """Return a table in Markdown: trainings, share, and the ratio to training all to the end."""
+def evaluation_share(trainings: Sequence[Training]) -> float:
+    """Return what an evaluation takes, as a share of the steps of a full training.
+
+    Between two rungs lie the steps between them and one evaluation: three rungs give two equations
+    for the seconds of a step and of an evaluation. Medians, because some trainings were paused.
+    """
+    reports = [training.reports for training in trainings]
+    steps = np.array([r.step for r in reports[0]])
+    parts = np.diff([[r.seconds for r in rungs] for rungs in reports], axis=1)
+    first, second = np.median(parts, axis=0)
+    one, other = np.diff(steps)
+    step = (second - first) / (other - one)
+    return float((first - one * step) / (step * steps[-1]))
+
+
+def summary(results: Sequence[dict[str, Any]], curve: np.ndarray, evaluation: float) -> str:
+    """Return a table in Markdown: trainings, share, and the ratios to training all to the end.
+
+    Args:
+        results: What `run` returned.
+        curve: The mean share of the hypervolume after each number of full trainings.
+        evaluation: What an evaluation takes, in full trainings.
+    """
     lines = [
         "| fidelity | trials | full trainings | share of the hypervolume | as many trials to the "
-        "end | trainings to the end for the same | ratio |",
-        "| --- |" + " --- |" * 6,
+        "end | trainings to the end for the same | ratio | with evaluation |",
+        "| --- |" + " --- |" * 7,
     ]
     for fidelity, size in dict.fromkeys((r["fidelity"], r["trials"]) for r in results):
         own = [r for r in results if (r["fidelity"], r["trials"]) == (fidelity, size)]
         shares = [r["share"] for r in own]
         error = np.std(shares, ddof=1) / np.sqrt(len(shares))
         took = float(np.mean([r["trainings"] for r in own]))
+        evaluations = float(np.mean([r["evaluations"] for r in own]))
         same = int(np.searchsorted(curve, np.mean(shares))) + 1
         lines.append(
             f"| {fidelity} | {size} | {took:.1f} | {np.mean(shares):.3f} ± {error:.3f} | "
-            f"{curve[size - 1]:.3f} | {same} | {same / took:.2f} |"
+            f"{curve[size - 1]:.3f} | {same} | {same / took:.2f} | "
+            f"{same * (1 + evaluation) / (took + evaluation * evaluations):.2f} |"
         )
+    return "\n".join(lines)
+
+
+def signals(results: Sequence[dict[str, Any]]) -> str:
+    """Return which signals searches ended with at each rung, and what they measured of them."""
+    lines = []
+    for fidelity, size in dict.fromkeys((r["fidelity"], r["trials"]) for r in results):
+        own = [r["rungs"] for r in results if (r["fidelity"], r["trials"]) == (fidelity, size)]
+        for rungs in zip(*own, strict=True):
+            chosen = Counter(r["signal"] if r["trusted"] else "none" for r in rungs)
+            known = [r["measured_correlation"] for r in rungs if r["measured_correlation"]]
+            mean = {n: round(float(np.mean([k[n] for k in known])), 2) for n in SIGNALS if known}
+            at = f"{fidelity}, {size} trials, at {rungs[0]['share']:.2f}"
+            lines.append(f"{at}: chosen {dict(chosen)}; measured in {len(known)}: {mean}")
     return "\n".join(lines)
 
 
@@ -210,6 +276,9 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--measured", choices=("all", "both-ways", "plain"), default="all")
+    parser.add_argument("--foresee", type=int, nargs="+", default=())
+    parser.add_argument("--going-on", type=int, nargs=2, default=rungs_module.GOING_ON)
+    parser.add_argument("--least", type=int, default=rungs_module.LEAST_KEPT)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--to", type=Path, help="default: fidelity-TASK.json beside this file")
     options = parser.parse_args()
@@ -223,11 +292,19 @@ def main() -> None:
         for seed in range(options.seeds)
     ]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        replay = partial(run, measured=options.measured)
-        results = list(pool.map(replay, *zip(*jobs, strict=True)))
+        variant = Variant(
+            measured=options.measured,
+            foresee=tuple(options.foresee),
+            going_on=tuple(options.going_on),
+            least=options.least,
+        )
+        results = list(pool.map(partial(run, variant=variant), *zip(*jobs, strict=True)))
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    print(summary(results, full_curve(table, options.seeds)))
+    evaluation = evaluation_share(table.first_seed)
+    print(f"an evaluation takes {evaluation:.2f} of a training\n")
+    print(summary(results, full_curve(table, options.seeds), evaluation), end="\n\n")
+    print(signals(results))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python experiments/optimizer_benchmark/rung_signals.py --task sst2
 
-Printed is Spearman's rank correlation with the quality at the end, over the trainings that were
-measured both ways, and its standard error (Bonett and Wright 2000).
+Printed is Spearman's rank correlation with the quality at the end, and its standard error (Bonett
+and Wright 2000): over all trainings, and over those that were measured both ways.
 """
 
 import argparse
@@ -27,16 +27,16 @@ def without_averaging(training: Training) -> tuple[RungReport, ...]:
     return (*plain, end)
 
 
-def line(name: str, reports: Sequence[RungReport], ends: np.ndarray) -> str:
+def line(name: str, trainings: Sequence[Training], curves: Sequence[Sequence[RungReport]]) -> str:
     """Return a row of the table: the correlation of each signal."""
-    metric = next(iter(reports[0].metrics))
-    ranks = signal_ranks(reports, metric)
+    ends = mid_ranks(np.array([t.quality for t in trainings]))
+    ranks = signal_ranks(curves, next(iter(curves[0][-1].metrics)))
     cells = []
     for signal in SIGNALS:
         found = correlation(ranks[signal], ends, np.ones(len(ends)))
         error = np.sqrt((1 + found**2 / 2) / (len(ends) - 3)) * (1 - found**2)
         cells.append(f"{found:.2f} ± {error:.2f}")
-    return f"| {name} | {' | '.join(cells)} |"
+    return f"| {name} | {len(trainings)} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -46,15 +46,15 @@ def main() -> None:
     options = parser.parse_args()
     table = read_table(options.table or HERE / f"{options.task}.jsonl", options.task)
     both = [t for t in table.first_seed if t.plain]
-    ends = mid_ranks(np.array([t.quality for t in both]))
-    print(f"{len(both)} trainings of {options.task}\n")
-    print("| rung |", " | ".join(SIGNALS), "|")
-    print("| --- |" + " --- |" * len(SIGNALS))
+    print("| rung | trainings |", " | ".join(SIGNALS), "|")
+    print("| --- | --- |" + " --- |" * len(SIGNALS))
     for rung, report in enumerate(both[0].reports[:-1]):
         at = f"{report.fidelity:.2f} ({report.step} steps)"
-        plain = [without_averaging(t)[rung] for t in both]
-        print(line(f"{at}, weights as they are", plain, ends))
-        print(line(f"{at}, as reported", [t.reports[rung] for t in both], ends))
+        for trainings in (table.first_seed, both):
+            reported = [t.reports[: rung + 1] for t in trainings]
+            print(line(f"{at}, as reported", trainings, reported))
+        plain = [without_averaging(t)[: rung + 1] for t in both]
+        print(line(f"{at}, weights as they are", both, plain))
 
 
 if __name__ == "__main__":

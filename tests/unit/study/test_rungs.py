@@ -1,9 +1,18 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autopeft.errors import UnknownNameError
-from autopeft.study.rungs import FIDELITIES, bracket, full_trainings, kept_of, rung_shares
+from autopeft.study.rungs import (
+    FIDELITIES,
+    LEAST_KEPT,
+    bracket,
+    full_trainings,
+    kept_of,
+    rung_shares,
+)
 
 
 def test_shares() -> None:
@@ -17,8 +26,9 @@ def test_shares() -> None:
 def test_costs_by_hand() -> None:
     assert full_trainings("none", 40) == (40.0, 40.0)
     assert full_trainings("asha", 9) == pytest.approx((9 * (1 / 3 + 2 / 9), 9.0))
-    # 81 at 1/9, 27 of them to 1/3, 12 of those to the end.
-    expected = 81 / 9 + 27 * 2 / 9 + 12 * 2 / 3
+    # 81 at 1/9, 17 of them to 1/3, 10 of those to the end; 200, 40 and 20.
+    expected = 81 / 9 + 17 * 2 / 9 + 10 * 2 / 3
+    assert full_trainings("shortlist", 200)[0] == pytest.approx(200 / 9 + 40 * 2 / 9 + 20 * 2 / 3)
     assert full_trainings("shortlist", 81) == pytest.approx((expected, expected))
     # Brackets of 9, 5 and 3 trials: to 1/9, 1/3 and 1 go 9, 3, 1, then 5, 5, 5/3, then 3, 3, 3.
     units = (9 + 3 * 2 + 1 * 6) + (5 + 5 * 2 + 5 / 3 * 6) + (3 * 9)
@@ -33,10 +43,14 @@ def test_costs_are_between_the_first_rung_and_all_to_the_end(fidelity: str, n_tr
     assert full_trainings(fidelity, n_trials + 1)[0] > least
 
 
-@given(st.integers(1, 500))
-def test_a_short_list_is_neither_empty_nor_longer_than_the_trials(n_trials: int) -> None:
-    assert 1 <= kept_of(n_trials) <= n_trials
-    assert kept_of(n_trials) >= n_trials / 3
+@given(st.integers(1, 500), st.sampled_from([(0, 5), (1, 2)]))
+def test_a_short_list_is_neither_empty_nor_longer_than_the_trials(
+    n_trials: int, rung_and_part: tuple[int, int]
+) -> None:
+    rung, part = rung_and_part
+    kept = kept_of(n_trials, rung)
+    assert kept == max(min(n_trials, LEAST_KEPT), math.ceil(n_trials / part)) <= n_trials
+    assert kept <= kept_of(n_trials + 1, rung) <= kept + 1
 
 
 @given(st.integers(0, 10_000))

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
 from autopeft.study.signals import SIGNALS, correlation, mid_ranks, signal_ranks
+from autopeft.trials.trial import RungReport
 from tests.records import report
 
 VALUES = st.lists(st.integers(-5, 5).map(float), min_size=2, max_size=30)
@@ -40,8 +42,43 @@ def test_a_weight_counts_as_so_many_trials() -> None:
 
 def test_each_signal_is_larger_for_the_better_trial() -> None:
     """In `report` the loss on the validation rows falls as the quality rises."""
-    found = signal_ranks([report(0, quality) for quality in (0.6, 0.9, 0.7)], "accuracy")
+    found = signal_ranks([[report(0, quality)] for quality in (0.6, 0.9, 0.7)], "accuracy")
     assert set(found) == set(SIGNALS)
     for name in ("blend", "quality", "eval_loss"):
         assert found[name].tolist() == [1.0, 3.0, 2.0]
     assert found["train_loss"].tolist() == [2.0, 2.0, 2.0]
+
+
+Curves = list[tuple[tuple[float, float], ...]]
+
+
+def curves_of(values: Curves) -> list[list[RungReport]]:
+    """Return trials of which each rung shows a quality and a training loss."""
+    return [
+        [replace(report(rung, quality), train_loss=loss) for rung, (quality, loss) in enumerate(v)]
+        for v in values
+    ]
+
+
+PLACES = st.tuples(*[st.tuples(st.integers(0, 9).map(lambda i: i / 10), st.integers(0, 9))] * 2)
+
+
+@given(st.lists(PLACES, min_size=2, max_size=12))
+def test_the_blend_is_of_all_rungs_and_the_others_of_the_last(values: Curves) -> None:
+    curves = curves_of(values)
+    found = signal_ranks(curves, "accuracy")
+    last = signal_ranks([c[-1:] for c in curves], "accuracy")
+    swapped = signal_ranks([c[::-1] for c in curves], "accuracy")
+    assert {n: found[n].tolist() for n in SIGNALS[1:]} == {n: last[n].tolist() for n in SIGNALS[1:]}
+    assert found["blend"].tolist() == swapped["blend"].tolist()
+    again = signal_ranks([[c[-1], c[-1]] for c in curves], "accuracy")
+    assert again["blend"].tolist() == last["blend"].tolist()
+
+
+def test_an_earlier_rung_tells_what_the_last_does_not() -> None:
+    """Two trials that the last rung shows alike."""
+    alike = signal_ranks(
+        curves_of([((0.5, 1.0), (0.6, 0.9)), ((0.7, 1.0), (0.6, 0.9))]), "accuracy"
+    )
+    assert alike["quality"].tolist() == [1.5, 1.5]
+    assert alike["blend"].tolist() == [1.0, 2.0]
