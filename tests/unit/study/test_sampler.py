@@ -265,7 +265,8 @@ def test_processes_ask_one_storage(kind: str, tmp_path: Path) -> None:
     optuna.create_study(
         study_name="shared", storage=_storage(kind, tmp_path), directions=["maximize", "minimize"]
     )
-    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
+    # A fork of a process that has run torch may wait for a lock that nobody holds any more.
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for future in [pool.submit(_work, kind, tmp_path) for _ in range(2)]:
             future.result()
     study = optuna.load_study(study_name="shared", storage=_storage(kind, tmp_path))
