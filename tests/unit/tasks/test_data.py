@@ -102,6 +102,16 @@ def test_the_only_row_of_a_class_is_trained_on(tmp_path: Path) -> None:
     assert three.validation.labels == (0.0,)
 
 
+def test_no_class_is_held_out_whole(tmp_path: Path) -> None:
+    """Beside many classes of one row, a fifth of all rows would be all the others."""
+    path = tmp_path / "r.csv"
+    labels = [*range(90), *(f"twice {i % 5}" for i in range(10))]
+    path.write_text("review,stars\n" + "".join(f"text {i},{n}\n" for i, n in enumerate(labels)))
+    data = own(path)
+    assert set(data.validation.labels) < set(data.train.labels)
+    assert len(data.validation) == 5
+
+
 def test_every_row_with_a_label_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("review,stars\n" + "".join(f"text {i},{i / 7}\n" for i in range(20)))

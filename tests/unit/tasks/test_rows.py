@@ -89,9 +89,11 @@ def test_parquet_files_without_rows_or_with_a_name_twice(tmp_path: Path) -> None
 
 def test_two_files_of_one_split(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text\n")
+    write(tmp_path / "validation.TSV", "text\n")
     assert find_split(tmp_path, ("train",)) == tmp_path / "train.csv"
+    assert find_split(tmp_path, ("valid", "validation")) == tmp_path / "validation.TSV"
     write(tmp_path / "train.jsonl", "{}")
-    with pytest.raises(DataError, match=r"holds train\.jsonl and train\.csv: keep one"):
+    with pytest.raises(DataError, match=r"holds train\.csv and train\.jsonl: keep one"):
         find_split(tmp_path, ("train",))
 
 
