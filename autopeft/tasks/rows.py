@@ -71,6 +71,11 @@ def _json_lines(path: Path) -> list[Row]:
                     f"{path.name}, line {number}: not valid JSON: {error.msg}; every line must "
                     "hold an object of its own."
                 ) from error
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f"{path.name}, line {number}: a number is too long, or lists lie too deep in "
+                    "each other."
+                ) from error
             if not isinstance(row, dict):
                 raise DataError(
                     f"{path.name}, line {number}: expected an object with columns, one a line."

@@ -206,6 +206,7 @@ def test_unknown_tasks_are_named() -> None:
             "schema_version: 1\nname: x\nmetrics: [accuracy]",
             "key 'text_columns': this key is missing",
         ),
+        ("schema_version: 1\nname: 2020-13-45", "not valid YAML: a value is wrong: month must be"),
         ("schema_version: 1\nnam: x", "own.yaml"),
         ("- 1", "own.yaml"),
     ],
