@@ -159,6 +159,7 @@ def spoiled(**change: Any) -> list[dict[str, Any]]:
         (spoiled(sentence=None), r"the column 'sentence' has no value in row 4"),
         (spoiled(label=[1]), r"'label' holds lists, as in row 4, and must hold a class"),
         (spoiled(sentence={"en": "a"}), r"'sentence' holds dicts, as in row 4, and must hold a te"),
+        (spoiled(sentence="\ud800"), r"'sentence' holds half of a character.* in row 4"),
         ([{"sentence": "", "label": i % 2} for i in range(10)], r"all texts .* are empty"),
         (spoiled(label=7), r"row 4: unknown label 7; the labels are negative, positive"),
         (spoiled(label="meh"), r"unknown label 'meh'"),
