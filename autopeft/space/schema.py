@@ -82,8 +82,8 @@ def read_space(text: str, shape: ModelShape, source: str, catalogue: Catalogue) 
             have; the message names file, line and key.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = load_yaml(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         line, problem = yaml_mistake(error)
         raise SpaceError(f"{source}{line}: not valid YAML: {problem}.") from error

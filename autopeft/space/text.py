@@ -40,12 +40,14 @@ def load_yaml(text: str) -> Any:
     """Return what a YAML text holds.
 
     Raises:
-        yaml.YAMLError: If it is no YAML, or names a key twice, of which YAML's own loader takes
-            the last.
+        yaml.YAMLError: If it is no YAML, a value is not what its form says, or a key is named
+            twice, of which YAML's own loader takes the last.
     """
     loader = _UniqueKeys(text)
     try:
         return loader.get_single_data()
+    except (ValueError, RecursionError) as error:  # such as of the date 2020-13-45
+        raise yaml.constructor.ConstructorError(problem=f"a value is wrong: {error}") from error
     finally:
         loader.dispose()
 

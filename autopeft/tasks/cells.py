@@ -20,7 +20,8 @@ def check_columns(task: TaskSpec, rows: Sequence[Row], origin: str) -> None:
         origin: Where they come from, for messages.
 
     Raises:
-        DataError: If a column is missing, or a cell holds nothing or several values.
+        DataError: If a column is missing, or a cell holds nothing, several values or a text that
+            is no Unicode.
     """
     for column in (*task.text_columns, task.label_column):
         if all(column not in row for row in rows):
@@ -36,6 +37,11 @@ def check_columns(task: TaskSpec, rows: Sequence[Row], origin: str) -> None:
                 raise DataError(
                     f"{origin}: the column '{column}' holds {type(value).__name__}s, as in row "
                     f"{number}, and must hold {what}."
+                )
+            if isinstance(value, str) and _is_broken(value):
+                raise DataError(
+                    f"{origin}: the column '{column}' holds half of a character, a lone surrogate, "
+                    f"in row {number}."
                 )
 
 
@@ -73,6 +79,15 @@ def label_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
+
+
+def _is_broken(text: str) -> bool:
+    """Tell whether a text holds what UTF-8 cannot, as escapes in JSON may."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _is_nothing(value: Any, task: TaskSpec, *, is_label: bool) -> bool:

@@ -224,7 +224,7 @@ def _split(task: TaskSpec, rows: list[Row], origin: str) -> Split:
 def _held_out(rows: Split, rng: np.random.Generator, kind: str, origin: str) -> tuple[Split, Split]:
     """Return the rows to train on and those to evaluate on.
 
-    The only row of a class is trained on: what was never seen says nothing of a model.
+    No class is held out whole: what was never seen says nothing of a model.
     """
     usable = list(range(len(rows)))
     if kind == "classification":
@@ -236,7 +236,8 @@ def _held_out(rows: Split, rng: np.random.Generator, kind: str, origin: str) -> 
                 f"{origin}: no two rows have the same label: name the column of a class, or give "
                 "validation rows too."
             )
-    n = max(1, round(HELD_OUT_SHARE * len(rows)))
+    # Of half of the rows, of equal shares of each class, at least one row of each is left.
+    n = min(max(1, round(HELD_OUT_SHARE * len(rows))), len(usable) // 2)
     chosen = {usable[i] for i in _stratified(rows.take(usable), n, rng, kind)}
     kept = sorted(set(range(len(rows))) - chosen)
     return rows.take(kept), rows.take(sorted(chosen))

@@ -48,10 +48,11 @@ def find_split(folder: Path, names: Sequence[str]) -> Path | None:
         DataError: If there are several files of that name.
     """
     for name in names:
-        found = [path for s in SUFFIXES if (path := folder / f"{name}{s}").is_file()]
+        files = (path for path in folder.iterdir() if path.stem == name and path.is_file())
+        found = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
         if len(found) > 1:
-            files = " and ".join(path.name for path in found)
-            raise DataError(f"The folder '{folder}' holds {files}: keep one of them.")
+            several = " and ".join(path.name for path in found)
+            raise DataError(f"The folder '{folder}' holds {several}: keep one of them.")
         if found:
             return found[0]
     return None
@@ -69,6 +70,11 @@ def _json_lines(path: Path) -> list[Row]:
                 raise DataError(
                     f"{path.name}, line {number}: not valid JSON: {error.msg}; every line must "
                     "hold an object of its own."
+                ) from error
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f"{path.name}, line {number}: a number is too long, or lists lie too deep in "
+                    "each other."
                 ) from error
             if not isinstance(row, dict):
                 raise DataError(
@@ -102,7 +108,8 @@ def _parquet(path: Path) -> list[Row]:
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(path).read()
+        with parquet.ParquetFile(path) as file:
+            table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path.name} is not a readable Parquet file.") from error
     _distinct(table.column_names, path)

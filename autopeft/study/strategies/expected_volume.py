@@ -19,7 +19,7 @@ Matrix = NDArray[np.float64]
 
 
 class ExpectedVolume:
-    """Expected gain over a front whose heights are taken to be their means."""
+    """Expected gain over a front whose heights are taken to be sure."""
 
     def __init__(
         self, heights: Matrix, known: Matrix, reference: Sequence[float], outcome: Outcome

@@ -159,7 +159,7 @@ class Gain:
         return result
 
     def _predicted(self, rows: Matrix) -> tuple[Matrix, Matrix]:
-        """Return mean and standard deviation of the one unknown objective, shape (n,) each."""
+        """Return mean and standard deviation of what the model gives, one output, (n,) each."""
         with quiet(), torch.no_grad():
             posterior: Any = self._model.posterior(torch.from_numpy(rows))
             mean, variance = posterior.mean.squeeze(-1), posterior.variance.squeeze(-1)

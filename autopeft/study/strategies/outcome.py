@@ -43,7 +43,8 @@ class Outcome:
     @classmethod
     def of(cls, measured: Matrix) -> "Outcome":
         """Return the scale of what was measured, all of it finite, shape (n,)."""
-        spread = float(measured.std()) or 1.0
+        # Of equal values the deviation may come out as a rounding error.
+        spread = float(measured.std()) if np.ptp(measured) > 0 else 1.0
         ranks = ndtri((rankdata(measured) - 0.375) / (len(measured) + 0.25))  # Blom's plotting
         scores = RANKS * ranks + (1 - RANKS) * (measured - measured.mean()) / spread
         values, places = np.unique(measured, return_index=True)

@@ -62,14 +62,14 @@ def place(
     Args:
         entry: The entry.
         space: The space within its limits.
-        multiple: Multiple of the default learning rate; `None` takes the entry's in a
-            short training.
+        multiple: Multiple of the default learning rate; `None` takes the entry's, whatever
+            the width of the model.
         limit: Most adapter parameters; `None` takes the space's budget.
         layers: The layers of the entry; `None` takes all, or as many of them as fit.
     """
     if not _holds_methods(entry, space):
         return None
-    rate = entry.multiple_on(space.spec, short=True) if multiple is None else multiple
+    rate = entry.multiple if multiple is None else multiple
     most = space.budget.limit if limit is None else limit
     for chosen in _layer_sets(space.spec.n_layers) if layers is None else [layers]:
         builder = _Builder(entry, space, chosen, rate, most)

@@ -1,6 +1,6 @@
 """The portfolio: configurations that papers made known, in an order of strength for a model."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -85,9 +85,14 @@ class KnownConfiguration(BaseModel):
 
     def width_factor(self, spec: ModelSpec) -> float:
         """Return what the width of a model makes of the learning rate: at most 1."""
-        if "lora" not in self.methods or kind_of(spec)[0] != "decoder":
-            return 1.0
-        return float(min(1.0, (_NARROW / spec.hidden_size) ** _POWER))
+        return width_factor(self.methods, spec)
+
+
+def width_factor(methods: Collection[str], spec: ModelSpec) -> float:
+    """Return what the width of a model makes of the learning rate of methods: at most 1."""
+    if "lora" not in methods or kind_of(spec)[0] != "decoder":
+        return 1.0
+    return float(min(1.0, (_NARROW / spec.hidden_size) ** _POWER))
 
 
 class _Portfolio(BaseModel):

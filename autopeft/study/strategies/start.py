@@ -11,7 +11,11 @@ from autopeft.space.space import LEARNING_RATE
 from autopeft.space.targets import expand
 from autopeft.study.strategies.drawing import generator
 from autopeft.study.strategies.placing import nearest, place
-from autopeft.study.strategies.portfolio import known_configurations, strongest_first
+from autopeft.study.strategies.portfolio import (
+    known_configurations,
+    strongest_first,
+    width_factor,
+)
 
 #: Shares of the largest rank that fits, from the top rung of the ladder down.
 RUNGS = (1.0, 0.2)
@@ -66,7 +70,7 @@ def _strongest(space: CandidateSpace, limit: int, *, ladder: bool) -> list[Assig
     ranked = []
     rounds: Counter[tuple[str, ...]] = Counter({("lora",): int(ladder)})
     for position, entry in enumerate(strongest_first(space.spec).values()):
-        placed = place(entry, space, limit=limit)
+        placed = place(entry, space, entry.multiple_on(space.spec, short=True), limit)
         if placed is not None:
             key = (not placed.whole, rounds[entry.methods], position)
             ranked.append((key, placed.point))
@@ -77,9 +81,9 @@ def _strongest(space: CandidateSpace, limit: int, *, ladder: bool) -> list[Assig
 def lora_ladder(space: CandidateSpace) -> list[Assignment]:
     """Return plain LoRA at LoRA's defaults on the widest targets that fit, at falling ranks.
 
-    The curve of quality over rank is what other methods must beat. Empty if the space has no
-    LoRA or none fits; fewer points than rungs if ranks coincide. In a composite space the other
-    components are off.
+    The curve of quality over rank is what other methods must beat. A wide decoder gets a lower
+    learning rate. Empty if the space has no LoRA or none fits; fewer points than rungs if ranks
+    coincide. In a composite space the other components are off.
     """
     columns = {h.name: h for h in space.space.hyperparameters}
     rank = next((h for h in columns.values() if _is_rank_of_lora(h)), None)
@@ -97,8 +101,8 @@ def lora_ladder(space: CandidateSpace) -> list[Assignment]:
 
 
 def _composite_ladder(space: CandidateSpace, rank: Hyperparameter) -> list[Assignment]:
-    for name in _PLAIN_LORA:
-        placed = place(known_configurations()[name], space, MULTIPLE)
+    for entry in map(known_configurations().__getitem__, _PLAIN_LORA):
+        placed = place(entry, space, MULTIPLE * entry.width_factor(space.spec))
         if placed is not None:
             return _rungs(placed.point, rank)
     return []
@@ -151,11 +155,11 @@ def method_defaults(
 def _with_defaults(space: CandidateSpace, method: str) -> Iterator[tuple[Assignment, Assignment]]:
     """Yield each choice of places of a method: at its smallest sizes, and at its defaults."""
     defaults = {p.domain.name: p.default for p in get_method(method).info.parameters}
-    defaults[LEARNING_RATE] = MULTIPLE
+    rate = MULTIPLE * width_factor([method], space.spec)
     for corner in space.corners_of(method, low=True):
         point = dict(corner)
         for h in space.space.hyperparameters:
-            default = defaults.get(h.field)
+            default = nearest(h, rate) if h.field == LEARNING_RATE else defaults.get(h.field)
             if h.name in point and default is not None and h.contains(default):
                 point[h.name] = default
         yield corner, point

@@ -394,6 +394,25 @@ def test_damaged_studies(
     assert files == {p for p in before if p.name != ".lock"}
 
 
+def test_a_study_that_had_a_task_beside_its_columns_goes_on(
+    tmp_path: Path, tiny_study: SearchResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Requests could once have both; here it gets as far as the data, which are others."""
+    study = shutil.copytree(tiny_study.folder.path, tmp_path / "s")
+    manifest = json.loads((study / "study.json").read_text())
+    data = write(tmp_path / "own.csv", "text,label\n" + "a,0\nb,1\n" * 20)
+    manifest["request"] |= {
+        "task": "rte",
+        "data": str(data),
+        "text_columns": ["text"],
+        "label_column": "label",
+    }
+    write(study / "study.json", json.dumps(manifest))
+    outcome = run(capsys, "search", "--resume", "--study", study)
+    assert outcome.code == 2
+    one_sentence(outcome.err, "The data is not what the study was started with")
+
+
 def test_what_an_export_refuses(
     tmp_path: Path, tiny_study: SearchResult, capsys: pytest.CaptureFixture[str]
 ) -> None:

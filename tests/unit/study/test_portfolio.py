@@ -14,6 +14,7 @@ from autopeft.cost.memory_limit import MemoryLimit
 from autopeft.errors import BudgetError, SpaceError
 from autopeft.models.spec import ModelSpec, inspect_model
 from autopeft.space.schema import shipped_spaces
+from autopeft.study.strategies import portfolio
 from autopeft.study.strategies.fitted import Limits, fewest_parameters, fit, rank_portfolio
 from autopeft.study.strategies.placing import place
 from autopeft.study.strategies.portfolio import (
@@ -259,3 +260,23 @@ def test_wide_decoders_get_lower_rates_of_lora(family: str, width: int, expected
         found = entries["lora-linear"].multiple_on(spec, short=short)
         assert found == pytest.approx(multiple * expected, rel=0.01)
     assert entries["shira"].width_factor(spec) == 1.0, "nothing is known of others"
+
+
+def test_a_search_on_a_wide_decoder_starts_at_lower_rates_of_lora(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = SPECS["llama"]
+    space = CandidateSpace(
+        space_of("default", spec.n_layers), spec, ParamBudget(text="3000", limit=3_000)
+    )
+    rates = []
+    for width in (spec.hidden_size, spec.hidden_size / 4):
+        monkeypatch.setattr(portfolio, "_NARROW", width)
+        starts = start_points(space, 0)
+        points = [p for origin in ("ladder", "portfolio") for p in starts[origin]]
+        rates.append([(p["method"], float(p["learning_rate_multiple"])) for p in points])
+    assert {m for m, _ in rates[0]} > {"lora"}
+    for (method, usual), (same, wide) in zip(*rates, strict=True):
+        factor = 0.25**0.781 if method == "lora" else 1.0
+        assert same == method
+        assert wide == pytest.approx(usual * factor, rel=1e-5)

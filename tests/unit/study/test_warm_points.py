@@ -11,6 +11,7 @@ from autopeft.cost.candidates import CandidateSpace
 from autopeft.models.spec import inspect_model
 from autopeft.study.objective import parse_objectives
 from autopeft.study.past import PastStudy, PastTrial
+from autopeft.study.strategies import portfolio
 from autopeft.study.strategies.drawing import untried_sobol
 from autopeft.study.strategies.placing import place
 from autopeft.study.strategies.source import Sources
@@ -60,8 +61,13 @@ def study_of(space: CandidateSpace, n: int = 14) -> PastStudy:
     )
 
 
-def test_in_the_same_space_a_point_is_what_it_was() -> None:
-    space = candidates("default", 3_000)
+@pytest.mark.parametrize(("space_name", "family"), [("default", "bert"), ("lora", "llama")])
+def test_in_the_same_space_a_point_is_what_it_was(
+    space_name: str, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a wide decoder, whose trials had the rates of one already."""
+    monkeypatch.setattr(portfolio, "_NARROW", SPECS["llama"].hidden_size / 4)
+    space = candidates(space_name, 3_000, family)
     study = study_of(space)
     points = warm_points(Sources([study], space), space)
     assert len(points) > 2

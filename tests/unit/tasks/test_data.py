@@ -102,6 +102,16 @@ def test_the_only_row_of_a_class_is_trained_on(tmp_path: Path) -> None:
     assert three.validation.labels == (0.0,)
 
 
+def test_no_class_is_held_out_whole(tmp_path: Path) -> None:
+    """Beside many classes of one row, a fifth of all rows would be all the others."""
+    path = tmp_path / "r.csv"
+    labels = [*range(90), *(f"twice {i % 5}" for i in range(10))]
+    path.write_text("review,stars\n" + "".join(f"text {i},{n}\n" for i, n in enumerate(labels)))
+    data = own(path)
+    assert set(data.validation.labels) < set(data.train.labels)
+    assert len(data.validation) == 5
+
+
 def test_every_row_with_a_label_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("review,stars\n" + "".join(f"text {i},{i / 7}\n" for i in range(20)))
@@ -149,6 +159,7 @@ def spoiled(**change: Any) -> list[dict[str, Any]]:
         (spoiled(sentence=None), r"the column 'sentence' has no value in row 4"),
         (spoiled(label=[1]), r"'label' holds lists, as in row 4, and must hold a class"),
         (spoiled(sentence={"en": "a"}), r"'sentence' holds dicts, as in row 4, and must hold a te"),
+        (spoiled(sentence="\ud800"), r"'sentence' holds half of a character.* in row 4"),
         ([{"sentence": "", "label": i % 2} for i in range(10)], r"all texts .* are empty"),
         (spoiled(label=7), r"row 4: unknown label 7; the labels are negative, positive"),
         (spoiled(label="meh"), r"unknown label 'meh'"),
@@ -196,6 +207,7 @@ def test_unknown_tasks_are_named() -> None:
             "schema_version: 1\nname: x\nmetrics: [accuracy]",
             "key 'text_columns': this key is missing",
         ),
+        ("schema_version: 1\nname: 2020-13-45", "not valid YAML: a value is wrong: month must be"),
         ("schema_version: 1\nnam: x", "own.yaml"),
         ("- 1", "own.yaml"),
     ],

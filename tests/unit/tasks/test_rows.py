@@ -33,6 +33,8 @@ def test_formats_agree(tmp_path: Path) -> None:
         ("a.json", '[{"text": "a"}]', r"a\.json, line 1: expected an object .* one a line"),
         ("a.json", '[\n{"text": "a"}]', r"a\.json, line 1: .* every line must hold an object"),
         ("a.csv", "text,label,text\na,b,c\n", r"a\.csv: two columns are named 'text'"),
+        ("a.jsonl", '{"text": ' + "1" * 5000 + "}", r"a\.jsonl, line 1: a number is too long"),
+        ("a.jsonl", "{}\n" + "[" * 100_000, r"a\.jsonl, line 2: .* lists lie too deep"),
         ("a.jsonl", "\n", r"a\.jsonl holds no rows"),
         ("a.jsonl", b"\xff\xfe", r"a\.jsonl is not UTF-8"),
         ("a.csv", "text,label\na,b,c\n", r"a\.csv, line 2: expected 2 fields"),
@@ -89,9 +91,11 @@ def test_parquet_files_without_rows_or_with_a_name_twice(tmp_path: Path) -> None
 
 def test_two_files_of_one_split(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text\n")
+    write(tmp_path / "validation.TSV", "text\n")
     assert find_split(tmp_path, ("train",)) == tmp_path / "train.csv"
+    assert find_split(tmp_path, ("valid", "validation")) == tmp_path / "validation.TSV"
     write(tmp_path / "train.jsonl", "{}")
-    with pytest.raises(DataError, match=r"holds train\.jsonl and train\.csv: keep one"):
+    with pytest.raises(DataError, match=r"holds train\.csv and train\.jsonl: keep one"):
         find_split(tmp_path, ("train",))
 
 
