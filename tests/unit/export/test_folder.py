@@ -4,9 +4,11 @@ import runpy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from safetensors.numpy import save_file
 
 from autopeft.api.facts import without_folders
 from autopeft.errors import StudyError
@@ -44,7 +46,7 @@ def adapter(tmp_path: Path) -> Path:
     folder.mkdir()
     config = {"peft_type": "LORA", "base_model_name_or_path": "/somewhere/m"}
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    save_file({"weights": np.zeros(2)}, folder / "adapter_model.safetensors")
     return folder
 
 

@@ -260,7 +260,7 @@ def _work(kind: str, folder: Path) -> None:
     study.optimize(two_objectives, n_trials=4)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("journal", marks=pytest.mark.slow)])
 def test_processes_ask_one_storage(kind: str, tmp_path: Path) -> None:
     optuna.create_study(
         study_name="shared", storage=_storage(kind, tmp_path), directions=["maximize", "minimize"]
