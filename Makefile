@@ -5,7 +5,8 @@ TORCH ?= torch==2.13.0
 TRIALS ?= 12
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# In the order of the folders: files with few and long tests would else come last, on one processor.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-all bench-optimizer lint format clean
 help: ## Show what can be made
