@@ -101,7 +101,8 @@ def lora_ladder(space: CandidateSpace) -> list[Assignment]:
 
 
 def _composite_ladder(space: CandidateSpace, rank: Hyperparameter) -> list[Assignment]:
-    for entry in map(known_configurations().__getitem__, _PLAIN_LORA):
+    for name in _PLAIN_LORA:
+        entry = known_configurations()[name]
         placed = place(entry, space, MULTIPLE * entry.width_factor(space.spec))
         if placed is not None:
             return _rungs(placed.point, rank)

@@ -66,7 +66,7 @@ def test_in_the_same_space_a_point_is_what_it_was(
     space_name: str, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also on a wide decoder, whose trials had the rates of one already."""
-    monkeypatch.setattr(portfolio, "_NARROW", SPECS["llama"].hidden_size / 4)
+    monkeypatch.setattr(portfolio, "_WIDE", SPECS["llama"].hidden_size)
     space = candidates(space_name, 3_000, family)
     study = study_of(space)
     points = warm_points(Sources([study], space), space)
