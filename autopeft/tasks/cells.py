@@ -32,11 +32,12 @@ def check_columns(task: TaskSpec, rows: Sequence[Row], origin: str) -> None:
             value = row.get(column)
             if _is_nothing(value, task, is_label=is_label):
                 raise DataError(f"{origin}: the column '{column}' has no value in row {number}.")
-            if isinstance(value, list | dict):
+            if isinstance(value, list | dict | bytes):
                 what = "a class, a number or a text" if is_label else "a text"
+                held = type(value).__name__
                 raise DataError(
-                    f"{origin}: the column '{column}' holds {type(value).__name__}s, as in row "
-                    f"{number}, and must hold {what}."
+                    f"{origin}: the column '{column}' holds a {held} in row {number}, and must "
+                    f"hold {what}."
                 )
             if isinstance(value, str) and _is_broken(value):
                 raise DataError(

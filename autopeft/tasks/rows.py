@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,13 @@ def find_split(folder: Path, names: Sequence[str]) -> Path | None:
 
 def _json_lines(path: Path) -> list[Row]:
     rows: list[Row] = []
+    as_row = partial(_object, path=path)
     with path.open(encoding="utf-8-sig") as file:  # with or without a byte order mark
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=as_row)
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"{path.name}, line {number}: not valid JSON: {error.msg}; every line must "
@@ -82,6 +84,14 @@ def _json_lines(path: Path) -> list[Row]:
                 )
             rows.append(row)
     return rows
+
+
+def _object(pairs: Sequence[tuple[str, Any]], path: Path) -> Row:
+    """Return an object of JSON, of whose keys `json` would take the last without a word."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        _distinct([name for name, _ in pairs], path)
+    return row
 
 
 def _csv(path: Path) -> list[Row]:

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from botorch.fit import fit_gpytorch_mll
 from botorch.models import ModelListGP, SingleTaskGP
 from botorch.models.transforms import Standardize
-from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution
@@ -18,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autopeft.study.strategies.columns import Columns
 from autopeft.study.strategies.gain import Gain, Scale, quiet
-from autopeft.study.strategies.surrogate import ENOUGH, MAX_ITERATIONS
+from autopeft.study.strategies.surrogate import ENOUGH, MAX_ITERATIONS, most_probable
 
 Matrix = NDArray[np.float64]
 
@@ -27,18 +25,13 @@ POOL = 512
 STARTS = 4
 
 
-def plain_model(
-    rows: NDArray[np.float64], measured: NDArray[np.float64], seed: int
-) -> SingleTaskGP:
+def plain_model(rows: Matrix, measured: Matrix, seed: int) -> SingleTaskGP:
     """Fit BoTorch's own choice, a squared exponential kernel, to rows (n, d) and values (n, 1)."""
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         x, y = torch.from_numpy(rows), torch.from_numpy(measured)
         model = SingleTaskGP(x, y, outcome_transform=Standardize(m=1))
-        likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
-        limits = {"maxiter": MAX_ITERATIONS, "ftol": ENOUGH}
-        fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": limits})
-    return model
+        return most_probable(model, maxiter=MAX_ITERATIONS, ftol=ENOUGH)
 
 
 class PlainNehvi(BaseSampler):

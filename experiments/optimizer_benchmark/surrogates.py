@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.model import Model
 from botorch.models.transforms import Standardize, Warp
 from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from contestants import Rows
-from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import LogNormalPrior
 from numpy.typing import NDArray
 from plain import plain_model
@@ -29,7 +27,7 @@ from scipy.stats import spearmanr
 from table import read_table
 
 from autopeft.study.strategies.gain import fitted, quiet
-from autopeft.study.strategies.surrogate import ENOUGH, MAX_ITERATIONS
+from autopeft.study.strategies.surrogate import ENOUGH, MAX_ITERATIONS, most_probable
 from autopeft.tasks.metrics import METRICS
 
 HERE = Path(__file__).parent
@@ -76,11 +74,8 @@ def warped(x: NDArray[np.float64], y: NDArray[np.float64]) -> Model:
     model = SingleTaskGP(
         inputs, targets, covar_module=kernel, input_transform=bend, outcome_transform=outcome
     )
-    limits = {"maxiter": MAX_ITERATIONS, "ftol": ENOUGH}
     with quiet():
-        mll = ExactMarginalLogLikelihood(model.likelihood, model)
-        fit_gpytorch_mll(mll, optimizer_kwargs={"options": limits})
-    return model
+        return most_probable(model, maxiter=MAX_ITERATIONS, ftol=ENOUGH)
 
 
 FITS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], Model]] = {

@@ -85,11 +85,11 @@ def fit_quality(X: Tensor, y: Tensor, surrogate: Surrogate = "matern", seed: int
         model = SingleTaskGP(X, y, covar_module=kernel, outcome_transform=outcome)
         # Several outputs are fitted side by side, by an optimiser without this option.
         ends = {} if y.shape[-1] > 1 else {"ftol": ENOUGH}
-        return _most_probable(model, maxiter=MAX_ITERATIONS, **ends)
+        return most_probable(model, maxiter=MAX_ITERATIONS, **ends)
     if surrogate == "saas":
         taus = torch.tensor(SPARSITIES, dtype=X.dtype)
         ensemble = EnsembleMapSaasSingleTaskGP(X, y, num_taus=len(taus), taus=taus)
-        return _most_probable(ensemble, maxiter=ENSEMBLE_ITERATIONS)
+        return most_probable(ensemble, maxiter=ENSEMBLE_ITERATIONS)
     sampled = SaasFullyBayesianSingleTaskGP(X, y, outcome_transform=outcome)
     fit_fully_bayesian_model_nuts(
         sampled,
@@ -103,7 +103,14 @@ def fit_quality(X: Tensor, y: Tensor, surrogate: Surrogate = "matern", seed: int
     return result
 
 
-def _most_probable(model: SingleTaskGP, **limits: float) -> SingleTaskGP:
+def most_probable(model: SingleTaskGP, **limits: float) -> SingleTaskGP:
+    """Return a model fitted to its most probable parameters.
+
+    Args:
+        model: A Gaussian process.
+        limits: When SciPy's optimiser ends: `maxiter` iterations, or one that gains less than the
+            share `ftol` of the likelihood.
+    """
     fit_gpytorch_mll(
         ExactMarginalLogLikelihood(model.likelihood, model),
         optimizer_kwargs={"options": limits},

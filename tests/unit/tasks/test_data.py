@@ -157,8 +157,8 @@ def spoiled(**change: Any) -> list[dict[str, Any]]:
         (spoiled(label=float("nan")), r"the column 'label' has no value in row 4"),
         (spoiled(label="NaN"), r"the column 'label' has no value in row 4"),
         (spoiled(sentence=None), r"the column 'sentence' has no value in row 4"),
-        (spoiled(label=[1]), r"'label' holds lists, as in row 4, and must hold a class"),
-        (spoiled(sentence={"en": "a"}), r"'sentence' holds dicts, as in row 4, and must hold a te"),
+        (spoiled(label=[1]), r"'label' holds a list in row 4, and must hold a class"),
+        (spoiled(sentence={"en": "a"}), r"'sentence' holds a dict in row 4, and must hold a te"),
         (spoiled(sentence="\ud800"), r"'sentence' holds half of a character.* in row 4"),
         ([{"sentence": "", "label": i % 2} for i in range(10)], r"all texts .* are empty"),
         (spoiled(label=7), r"row 4: unknown label 7; the labels are negative, positive"),
@@ -169,6 +169,16 @@ def spoiled(**change: Any) -> list[dict[str, Any]]:
 def test_unusable_rows_are_named(tmp_path: Path, rows: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_data(find_task("sst2"), write(tmp_path / "d", train=rows))
+
+
+def test_bytes_of_a_parquet_file_are_no_text(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({"sentence": [b"a", b"b"], "label": [0, 1]})
+    parquet.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"'sentence' holds a bytes in row 1, and must hold a text"):
+        load_data(find_task("sst2"), tmp_path)
 
 
 @pytest.mark.parametrize("value", ["high", float("inf"), float("nan")])

@@ -33,6 +33,7 @@ def test_formats_agree(tmp_path: Path) -> None:
         ("a.json", '[{"text": "a"}]', r"a\.json, line 1: expected an object .* one a line"),
         ("a.json", '[\n{"text": "a"}]', r"a\.json, line 1: .* every line must hold an object"),
         ("a.csv", "text,label,text\na,b,c\n", r"a\.csv: two columns are named 'text'"),
+        ("a.jsonl", '{"text": "a", "text": "b"}', r"a\.jsonl: two columns are named 'text'"),
         ("a.jsonl", '{"text": ' + "1" * 5000 + "}", r"a\.jsonl, line 1: a number is too long"),
         ("a.jsonl", "{}\n" + "[" * 100_000, r"a\.jsonl, line 2: .* lists lie too deep"),
         ("a.jsonl", "\n", r"a\.jsonl holds no rows"),
