@@ -52,8 +52,9 @@ def study_data(manifest: dict[str, Any]) -> TaskData:
     data = data_of(request, task_of(request))
     if data.fingerprint != manifest["task"]["fingerprint"]:
         raise StudyError(
-            "The data is not what the study was made with, so that it is no part of the export: "
-            "bring the old data back, or leave --format out."
+            "The rows are not those that the study was made with, because the data has changed or "
+            "this version splits it in another way: bring the old ones back, or leave --format "
+            "out."
         )
     return data
 

@@ -97,12 +97,17 @@ class Recommendation:
         """Write the pick as YAML that `train --config` and `estimate --config` read.
 
         Raises:
-            RequestError: If the file cannot have this name.
+            RequestError: If the file cannot have this name or be written.
         """
         path = Path(to)
         check_configuration_file(path)
         data = self.pick.configuration.to_dict()
-        path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+        try:
+            path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+        except OSError as error:
+            raise RequestError(
+                f"Cannot write a configuration to '{path}': {error.strerror}."
+            ) from error
         return path
 
 

@@ -180,7 +180,7 @@ class SearchRequest(BaseModel):
                 "--text-column goes with --label-column, or with --completion-column where a text "
                 "is to be written"
             )
-        self._check_columns_differ()
+        self._check_columns()
         if self.completion_column and set("".join(self.text_columns)) & set("{}"):
             raise ValueError("a --text-column with braces cannot stand in a prompt: rename it")
         if self.describes_data and self.data is None:
@@ -196,7 +196,7 @@ class SearchRequest(BaseModel):
             seconds(self.time)
         return self
 
-    def _check_columns_differ(self) -> None:
+    def _check_columns(self) -> None:
         asked = self.completion_column or self.label_column
         if asked in self.text_columns:
             raise ValueError(

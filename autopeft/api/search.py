@@ -105,8 +105,9 @@ def resume_search(
     problem = resolve(request)
     if problem.data.fingerprint != recorded["task"]["fingerprint"]:
         raise StudyError(
-            "The data is not what the study was started with: new trials could not be compared "
-            "with the old ones."
+            "The rows are not those that the study was started with, because the data has changed "
+            "or this version splits it in another way: new trials could not be compared with the "
+            "old ones."
         )
     problem, workload = _workload(problem)
     with study_folder:

@@ -19,6 +19,8 @@ _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]i?B?|B)", re.IGNORECASE)
 _WEIGHT, _MOMENTS = 4, 8
 #: Parts of a size's range, on its own scale: powers of four for a rank of 1 to 256.
 _STEPS = 4
+#: Smallest number that may be bytes; with a smaller one somebody forgot the unit.
+_LEAST_BARE = 1000
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -29,12 +31,16 @@ def n_bytes(text: str) -> int:
     makers mean it.
 
     Raises:
-        RequestError: If the text is no size above zero.
+        RequestError: If the text is no size above zero, or a few bytes where a unit was forgotten.
     """
     match = _BYTES.fullmatch(text.strip())
     if match is None or float(match[1]) == 0:
         raise RequestError(f"Cannot read the memory '{text}': write 24GiB, 24GB or 512MiB.")
     unit = match[2].lower()
+    if not unit and float(match[1]) < _LEAST_BARE:
+        raise RequestError(
+            f"Cannot read the memory '{text}': without a unit it is bytes. Write {match[1]}GiB."
+        )
     thousand = 1000 if unit.endswith("b") and "i" not in unit else 1024
     return int(float(match[1]) * thousand ** _POWERS[unit.rstrip("b").rstrip("i")])
 

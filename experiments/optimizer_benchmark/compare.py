@@ -57,17 +57,22 @@ def run(path: Path, task: str, name: str, seed: int, trials: int) -> dict[str, A
 
 def shares(rows: Rows, looked_at: Sequence[int]) -> list[float]:
     """Return the hypervolume after each row, as a share of the whole table's."""
-    values = _scaled(rows)
-    position = rows.table.reference.position
-    whole = hypervolume(values, position)
-    return [
-        hypervolume(values[list(looked_at[: n + 1])], position) / whole
-        for n in range(len(looked_at))
-    ]
+    pairs = _pairs(rows)
+    return shares_of(rows, [pairs[i] for i in looked_at])
 
 
-def _scaled(rows: Rows) -> NDArray[np.float64]:
-    pairs = zip(rows.quality, 10**rows.log_params, strict=True)
+def shares_of(rows: Rows, pairs: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the hypervolume after each pair of quality and parameters, as a share."""
+    values, position = _scaled(rows, pairs), rows.table.reference.position
+    whole = hypervolume(_scaled(rows, _pairs(rows)), position)
+    return [hypervolume(values[: n + 1], position) / whole for n in range(len(values))]
+
+
+def _pairs(rows: Rows) -> list[tuple[float, float]]:
+    return list(zip(rows.quality.tolist(), (10**rows.log_params).tolist(), strict=True))
+
+
+def _scaled(rows: Rows, pairs: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
     return np.array(
         [
             rows.table.reference.scaled(
@@ -89,7 +94,7 @@ def summary(results: Sequence[dict[str, Any]], at: Sequence[int]) -> str:
     for name in dict.fromkeys(r["strategy"] for r in results):
         own = [r for r in results if r["strategy"] == name]
         curves = [r["curve"] for r in own]
-        cells = [_mean_and_error([c[n - 1] for c in curves if len(c) >= n]) for n in at]
+        cells = [mean_and_error([c[n - 1] for c in curves if len(c) >= n]) for n in at]
         needed = [next((i + 1 for i, v in enumerate(c) if v >= goal), None) for c in curves]
         reached = [n for n in needed if n is not None]
         text = f"{np.median(reached):.0f} ({len(reached)} of {len(curves)})" if reached else "none"
@@ -103,7 +108,7 @@ def _random_after(results: Sequence[dict[str, Any]], n: int) -> float:
     return float(np.mean([c[min(n, len(c)) - 1] for c in curves])) if curves else float("nan")
 
 
-def _mean_and_error(values: Sequence[float]) -> str:
+def mean_and_error(values: Sequence[float]) -> str:
     if not values:
         return "-"
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")

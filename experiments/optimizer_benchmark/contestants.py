@@ -45,7 +45,7 @@ class Rows:
         self.log_params = np.log10([t.adapter_params for t in table.first_seed])
         self.quality = np.array([t.quality for t in table.first_seed])
         self.number = {t.digest: i for i, t in enumerate(table.first_seed)}
-        self._records = [_record(table, t) for t in table.first_seed]
+        self._records = [record(table, t) for t in table.first_seed]
 
     def __len__(self) -> int:
         return len(self._records)
@@ -176,7 +176,8 @@ def _one_hot(table: Table, point: Mapping[str, Any]) -> NDArray[np.float64]:
     return np.array(values)
 
 
-def _record(table: Table, training: Training) -> TrialRecord:
+def record(table: Table, training: Training) -> TrialRecord:
+    """Return a training as a trial that showed its end alone."""
     spec = TrialSpec(
         number=0,
         configuration=table.space.configuration(training.point),

@@ -35,8 +35,8 @@ from autopeft.trials.trial import TrialSpec, TrialStatus
 RUNGS = (1 / 9, 1 / 3, 1.0)
 
 
-def problem_of(options: argparse.Namespace) -> Problem:
-    """Return the problem that the table is of."""
+def problem_of(options: argparse.Namespace, **search: Any) -> Problem:
+    """Return the problem that the table is of, with options of a search of it."""
     return resolve(
         SearchRequest.build(
             task=options.task,
@@ -49,24 +49,45 @@ def problem_of(options: argparse.Namespace) -> Problem:
             head_learning_rate=0.02,
             precision="float32",
             seed=0,
+            **search,
         )
+    )
+
+
+def engine_of(problem: Problem) -> Engine:
+    """Return what trains the points of a problem."""
+    workload = Workload.prepare(
+        problem.reference,
+        problem.data,
+        problem.max_length,
+        cache_bytes=problem.cache_bytes,
+        precision="float32",
+    )
+    return Engine(workload, torch.device("cpu"))
+
+
+def spec_of(
+    problem: Problem, number: int, point: Mapping[str, Any], seed: int, rungs: tuple[float, ...]
+) -> TrialSpec:
+    """Return the training of a point."""
+    return TrialSpec(
+        number=number,
+        configuration=problem.configuration(point),
+        rungs=rungs,
+        epochs=problem.epochs,
+        seed=seed,
     )
 
 
 def train(
     engine: Engine,
     problem: Problem,
-    number: int,
+    spec: TrialSpec,
     point: Mapping[str, Any],
-    seed: int,
     *,
-    also_plain: bool,
+    also_plain: bool = False,
 ) -> dict[str, Any]:
     """Train one point to the end and return its row of the table."""
-    configuration = problem.configuration(point)
-    spec = TrialSpec(
-        number=number, configuration=configuration, rungs=RUNGS, epochs=problem.epochs, seed=seed
-    )
     status, reports, plain = TrialStatus.COMPLETE, [], []
     run = TrialRun(engine, spec)
     try:
@@ -80,11 +101,11 @@ def train(
         status = TrialStatus.NAN
     finally:
         run.close()
-    cost = problem.cost(configuration)
+    cost = problem.cost(spec.configuration)
     return {
-        "number": number,
-        "seed": seed,
-        "digest": configuration.digest,
+        "number": spec.number,
+        "seed": spec.seed,
+        "digest": spec.configuration.digest,
         "point": dict(point),
         "adapter_params": cost.adapter_params,
         "peak_memory_bytes": cost.peak_memory_bytes,
@@ -117,19 +138,13 @@ def main() -> None:
     if options.to.exists():
         rows = map(json.loads, options.to.read_text(encoding="utf-8").splitlines())
         done = {(row["number"], row["seed"]) for row in rows}
-    workload = Workload.prepare(
-        problem.reference,
-        problem.data,
-        problem.max_length,
-        cache_bytes=problem.cache_bytes,
-        precision="float32",
-    )
-    engine = Engine(workload, torch.device("cpu"))
+    engine = engine_of(problem)
     with options.to.open("a", encoding="utf-8") as file:
         for number, seed in trainings[index::parts]:
             if (number, seed) not in done:
                 also_plain = seed == 0 and number < options.plain
-                row = train(engine, problem, number, points[number], seed, also_plain=also_plain)
+                spec = spec_of(problem, number, points[number], seed, RUNGS)
+                row = train(engine, problem, spec, points[number], also_plain=also_plain)
                 file.write(json.dumps(row) + "\n")
                 file.flush()
 

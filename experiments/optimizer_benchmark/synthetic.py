@@ -3,12 +3,13 @@
     python experiments/optimizer_benchmark/synthetic.py --seeds 10 --trials 60 \
         --to experiments/optimizer_benchmark/synthetic.json
 
-For each problem, sampler and seed: the share of the largest possible hypervolume after each trial.
-Runs that the file holds are not made again.
+For each problem, sampler and seed: the share of the largest possible hypervolume after each trial,
+and when it was what random search has after 200. Runs that the file holds are not made again.
 """
 
 import argparse
 import json
+import math
 import statistics
 import time
 import warnings
@@ -25,6 +26,9 @@ from problems import Problem, all_problems, staircase
 
 from autopeft import AutoPeftSampler
 
+RANDOM = "random"
+#: Trials of the random search that others are measured by.
+MANY = 200
 UNKNOWN = "autopeft, nothing known"
 MakeSampler = Callable[[Problem, int], BaseSampler]
 
@@ -32,7 +36,7 @@ MakeSampler = Callable[[Problem, int], BaseSampler]
 def samplers() -> dict[str, MakeSampler]:
     """Return what is compared, by name."""
     return {
-        "random": lambda _, seed: optuna.samplers.RandomSampler(seed=seed),
+        RANDOM: lambda _, seed: optuna.samplers.RandomSampler(seed=seed),
         "tpe": lambda _, seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
         "nsga2": lambda _, seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=16),
         "gp": lambda _, seed: optuna.samplers.GPSampler(seed=seed),
@@ -76,11 +80,14 @@ def main() -> None:
             for sampler in options.samplers.split(";"):
                 runs = found.setdefault(f"{problem.name}: {sampler}", {})
                 if str(seed) not in runs:
-                    runs[str(seed)] = run(problem, samplers()[sampler], seed, options.trials)
+                    trials = MANY if sampler == RANDOM else options.trials
+                    runs[str(seed)] = run(problem, samplers()[sampler], seed, trials)
                     if options.to:
                         options.to.write_text(as_text(found), encoding="utf-8")
     for name, runs in sorted(found.items()):
-        print(line(name, list(runs.values())))
+        many = found.get(f"{name.split(':')[0]}: {RANDOM}", {})
+        goal = statistics.mean([r["shares"][-1] for r in many.values()] or [math.inf])
+        print(line(name, list(runs.values()), options.trials, goal))
 
 
 def read(path: Path | None) -> dict[str, dict[str, Any]]:
@@ -101,16 +108,23 @@ def as_text(found: dict[str, dict[str, Any]]) -> str:
     return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
-def line(name: str, runs: list[dict[str, Any]]) -> str:
-    """Return the mean of runs after half of the trials and at the end, and what a trial took."""
-    n = len(runs[0]["shares"])
-    halves, ends = ([r["shares"][i - 1] for r in runs] for i in (n // 2, n))
+def line(name: str, runs: list[dict[str, Any]], trials: int, goal: float) -> str:
+    """Return the mean of runs after half of the trials and all, when they got to the goal."""
+    halves, ends = ([r["shares"][i - 1] for r in runs] for i in (trials // 2, trials))
     error = statistics.stdev(ends) / len(ends) ** 0.5 if len(ends) > 1 else 0.0
-    seconds = statistics.mean(r["seconds"] for r in runs) / n
+    seconds = statistics.mean(r["seconds"] / len(r["shares"]) for r in runs)
+    needed = [n for r in runs if (n := trials_to(r["shares"], goal)) is not None]
+    reached = f"{statistics.median(needed):g} ({len(needed)} of {len(runs)})" if needed else "never"
     return (
-        f"{name:40} after {n // 2} {statistics.mean(halves):.3f}, after {n} "
-        f"{statistics.mean(ends):.3f} +- {error:.3f}, {seconds:.2f} s a trial, {len(runs)} seeds"
+        f"{name:40} after {trials // 2} {statistics.mean(halves):.3f}, after {trials} "
+        f"{statistics.mean(ends):.3f} +- {error:.3f}, random's {MANY} ({goal:.3f}) after "
+        f"{reached}, {seconds:.2f} s a trial"
     )
+
+
+def trials_to(shares: list[float], goal: float) -> int | None:
+    """Return the trials after which a share was reached."""
+    return next((n for n, share in enumerate(shares, 1) if share >= goal), None)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -106,7 +106,7 @@ def read_table(path: Path, task: str) -> Table:
     """
     lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     rows = [row for row in lines if row["status"] == "complete"]
-    table = Table(task, tuple(_training(row) for row in rows))
+    table = Table(task, tuple(training_of(row) for row in rows))
     changed = [t.number for t in table.trainings if _digest(table, t) != t.digest]
     if changed:
         raise SystemExit(f"{path}: {len(changed)} points mean something else today: {changed[:5]}")
@@ -117,7 +117,8 @@ def _digest(table: Table, training: Training) -> str:
     return table.space.configuration(training.point).digest
 
 
-def _training(row: dict[str, Any]) -> Training:
+def training_of(row: Mapping[str, Any]) -> Training:
+    """Return a row of the file."""
     reports: Sequence[dict[str, Any]] = row["reports"]
     return Training(
         number=row["number"],

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import HERE, _mean_and_error, rows_of, shares
+from compare import HERE, mean_and_error, rows_of, shares
 from contestants import N_INITIAL, Rows, _TableDomain
 from numpy.typing import NDArray
 from table import OBJECTIVES
@@ -151,7 +151,7 @@ def summary(results: Sequence[dict[str, Any]], at: Sequence[int]) -> str:
     ]
     for name in dict.fromkeys(r["strategy"] for r in results):
         own = [r for r in results if r["strategy"] == name]
-        cells = [_mean_and_error([r["curve"][n - 1] for r in own]) for n in at]
+        cells = [mean_and_error([r["curve"][n - 1] for r in own]) for n in at]
         last = np.array([r["worth"][-1] for r in own if r["worth"]])
         worth = ", ".join(f"{value:.3f}" for value in last.mean(axis=0)) if len(last) else "-"
         seconds = float(np.mean([r["seconds"] for r in own]))

@@ -210,7 +210,7 @@ def test_a_study_is_not_resumed_on_other_data(
     autopeft.search(study=tmp_path / "s", **{**tiny_settings, "data": data, "trials": 1})
     with (data / "train.jsonl").open("a") as file:
         file.write('{"sentence": "word1", "label": 0}\n')
-    with pytest.raises(StudyError, match="data is not what the study was started with"):
+    with pytest.raises(StudyError, match="rows are not those that the study was started with"):
         resume_search(tmp_path / "s", {})
 
 

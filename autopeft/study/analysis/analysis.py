@@ -160,15 +160,13 @@ def _ten_times(
 
 
 def _notes(n_trials: int, predictable: float | None) -> Iterator[str]:
+    few = "1 complete trial is" if n_trials == 1 else f"{n_trials} complete trials are"
     if n_trials < LEAST_FOR_IMPORTANCE:
-        yield (
-            f"{n_trials} complete trials are too few to say what matters: {LEAST_FOR_IMPORTANCE} "
-            "are needed."
-        )
+        yield f"{few} too few to say what matters: {LEAST_FOR_IMPORTANCE} are needed."
     if n_trials < LEAST_FOR_CURVES:
         yield (
-            f"{n_trials} complete trials are too few for curves and for what more parameters buy: "
-            f"{LEAST_FOR_CURVES} are needed."
+            f"{few} too few for curves and for what more parameters buy: {LEAST_FOR_CURVES} are "
+            "needed."
         )
     if predictable is not None and predictable < LEAST_PREDICTABLE:
         yield (

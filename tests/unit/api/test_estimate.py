@@ -224,7 +224,7 @@ def test_sizes(text: str, expected: int) -> None:
     assert n_bytes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "24XB", "GiB"])
+@pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "24XB", "GiB", "8", "24"])
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(RequestError, match="Cannot read the memory"):
         n_bytes(text)

@@ -95,6 +95,9 @@ def test_what_cannot_be_asked(models: Path, of_bert: Recommendation, tmp_path: P
         of_bert.write(tmp_path / "pick.json")
     with pytest.raises(RequestError, match="no such folder"):
         of_bert.write(tmp_path / "none" / "pick.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(RequestError, match="Is a directory"):
+        of_bert.write(tmp_path / "folder.yaml")
 
 
 def test_classes_that_nobody_names_are_said(models: Path, of_bert: Recommendation) -> None:

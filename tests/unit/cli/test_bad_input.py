@@ -410,7 +410,7 @@ def test_a_study_that_had_a_task_beside_its_columns_goes_on(
     write(study / "study.json", json.dumps(manifest))
     outcome = run(capsys, "search", "--resume", "--study", study)
     assert outcome.code == 2
-    one_sentence(outcome.err, "The data is not what the study was started with")
+    one_sentence(outcome.err, "The rows are not those that the study was started with")
 
 
 def test_what_an_export_refuses(

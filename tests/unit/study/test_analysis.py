@@ -114,6 +114,7 @@ def test_too_few_trials_are_not_shown_as_knowledge() -> None:
     assert (some.importances, few.importances, few.curves) == ((), (), ())
     assert some.curves
     assert "12 complete trials are too few to say what matters: 20" in some.notes[0]
+    assert "1 complete trial is too few" in analyzed(trials[:1], 0).notes[0]
     assert few.predictability is None
     assert "too few for curves" in few.notes[1]
     with pytest.raises(StudyError, match="nothing to analyze"):

@@ -1,0 +1,122 @@
+"""Does a search of the space itself find in 40 trainings what random search finds in 200?
+
+    python experiments/optimizer_benchmark/real_search.py --task sst2 --data ../shared/data/sst2
+    python experiments/optimizer_benchmark/real_search.py --task stsb --data ../shared/data/stsb \\
+        --rows 640 --eval-rows 400
+
+`compare.py` lets strategies choose among the rows of a table. Here a search tries any point within
+the budget, from its own start, and each is trained to the end: on the data of the table, with the
+seed of its rows. Hypervolume is a share of that of the whole table, which are 400 random trainings.
+A second run goes on where the first ended; `--part I/N` takes every N-th seed from the I-th on.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from compare import HERE, MANY, RANDOM, rows_of, run, shares_of, summary
+from contestants import Rows, record
+from make_table import engine_of, problem_of, spec_of, train
+from table import training_of
+
+from autopeft.api.problem import Problem
+from autopeft.api.wiring import build_strategy
+from autopeft.trials.engine import Engine
+from autopeft.trials.trial import TrialRecord, TrialResult, TrialStatus
+
+#: Orders of the table that random search is the mean of.
+ORDERS = 20
+Row = Mapping[str, Any]
+
+
+def search(
+    problem: Problem, engine: Engine, rows: Rows, seed: int, done: Sequence[Row]
+) -> Iterator[Row]:
+    """Go on with the search of a seed and yield what it trains."""
+    problem = replace(problem, request=problem.request.model_copy(update={"seed": seed}))
+    strategy = build_strategy(problem, rows.table.reference)
+    records = [trial(rows, row) for row in done]
+    for number in range(len(records), problem.request.trials):
+        started = time.process_time()
+        candidate = strategy.ask(records, number)
+        seconds = time.process_time() - started
+        assert candidate is not None
+        spec = spec_of(problem, number, candidate.assignment, 0, (1.0,))
+        found = train(engine, problem, spec, candidate.assignment)
+        told = {"search": seed, "surrogate": problem.request.surrogate, "seconds": seconds}
+        row = {**found, **told, "origin": candidate.notes["origin"]}
+        records.append(trial(rows, row))
+        yield row
+
+
+def trial(rows: Rows, row: Row) -> TrialRecord:
+    """Return what was trained as a trial of a study."""
+    training, status = training_of(row), TrialStatus(row["status"])
+    if status is TrialStatus.COMPLETE:
+        found = record(rows.table, training)
+    else:
+        like = record(rows.table, replace(training, reports=rows.table.first_seed[0].reports))
+        found = replace(like, reports=(), result=TrialResult(status=status, seconds=0.0))
+    return replace(found, spec=replace(found.spec, number=row["number"]))
+
+
+def as_run(rows: Rows, trained: Sequence[Row]) -> dict[str, Any]:
+    """Return a search as a run of `compare.py`; what diverged adds nothing."""
+    records = [trial(rows, row) for row in trained]
+    pairs = [(r.quality or 0.0, float(r.cost.adapter_params)) for r in records]
+    first = trained[0]
+    return {
+        "strategy": first["surrogate"],
+        "seed": first["search"],
+        "curve": shares_of(rows, pairs),
+        "seconds": sum(row["seconds"] for row in trained) / len(trained),
+    }
+
+
+def read(path: Path) -> dict[tuple[str, int], list[Row]]:
+    """Return what a file holds, by surrogate and seed of the search."""
+    found: dict[tuple[str, int], list[Row]] = {}
+    if path.exists():
+        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            found.setdefault((row["surrogate"], row["search"]), []).append(row)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default="sst2")
+    parser.add_argument("--data", type=Path, help="without it, what was trained is shown")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--eval-rows", type=int, default=600)
+    parser.add_argument("--surrogate", default="matern")
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--part", default="0/1")
+    parser.add_argument("--to", type=Path, help="default: real-TASK.jsonl beside this file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    to = options.to or HERE / f"real-{options.task}.jsonl"
+    table = HERE / f"{options.task}.jsonl"
+    rows = rows_of(table, options.task)
+    if options.data is not None:
+        index, parts = map(int, options.part.split("/"))
+        problem = problem_of(options, trials=options.trials, surrogate=options.surrogate)
+        engine = engine_of(problem)
+        for seed in range(options.seeds)[index::parts]:
+            done = read(to).get((options.surrogate, seed), [])
+            for row in search(problem, engine, rows, seed, done):
+                with to.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+    searches = [s for s in read(to).values() if len(s) >= options.trials]
+    runs = [run(table, options.task, RANDOM, order, MANY) for order in range(ORDERS)]
+    runs += [as_run(rows, trained[: options.trials]) for trained in searches]
+    print(summary(runs, [n for n in (10, 20, 30, options.trials) if n <= options.trials]))
+
+
+if __name__ == "__main__":
+    main()
