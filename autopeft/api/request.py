@@ -1,5 +1,6 @@
 """`SearchRequest`: all settings of a search, checked at once."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,9 @@ from autopeft.study.rungs import Fidelity
 from autopeft.study.strategy import Surrogate
 from autopeft.trials.kept_checkpoints import MOST_CHECKPOINTS
 
+#: MLflow's own name for the server that programs write to.
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+_WITH_PASSWORD = re.compile(r"\w+(\+\w+)?://[^/@:]*:[^/@]+@")
 #: What a resumed search may change: how long and where, never what is searched.
 RESUMABLE = frozenset(
     {
@@ -30,6 +34,11 @@ RESUMABLE = frozenset(
 )
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def tracking_server() -> str | None:
+    """Return the server that MLflow's own variable names, `None` where it names none."""
+    return os.environ.get(TRACKING_VARIABLE) or None
 
 
 class SearchRequest(BaseModel):
@@ -82,7 +91,8 @@ class SearchRequest(BaseModel):
         devices: Devices that each training of one configuration is spread over: GPUs of this
             machine, or processes where it has none.
         ray_address: Address of a Ray cluster.
-        mlflow_uri: Tracking server; `None` takes a SQLite file beside the studies.
+        mlflow_uri: Tracking server; `None` takes that of `MLFLOW_TRACKING_URI`, without one a
+            SQLite file beside the studies.
         system_metrics: Whether MLflow's run of the search shows this machine's load.
         storage: SQLAlchemy URL of the study's storage; `None` takes SQLite in its folder.
         cache: Most that tokens and hidden states may take on this machine's disk, such as `8GiB`;
@@ -126,7 +136,7 @@ class SearchRequest(BaseModel):
     workers: Annotated[int, Field(ge=1)] | None = None
     devices: Annotated[int, Field(ge=1)] = 1
     ray_address: str | None = None
-    mlflow_uri: str | None = None
+    mlflow_uri: str | None = Field(default_factory=tracking_server)
     system_metrics: bool = False
     storage: str | None = None
     cache: str = "8GiB"
@@ -187,14 +197,22 @@ class SearchRequest(BaseModel):
             raise ValueError("the named columns are those of --data, which is missing")
         if self.label_column and len(self.text_columns) > 2:
             raise ValueError("at most two text columns can be classified")
-        if self.storage and re.match(r"\w+(\+\w+)?://[^/@:]*:[^/@]+@", self.storage):
-            raise ValueError(
-                "the password of --storage would be written into the study folder: put it into "
-                "PGPASSWORD or ~/.pgpass and leave it out of the URL"
-            )
+        self._check_passwords()
         if self.time is not None:
             seconds(self.time)
         return self
+
+    def _check_passwords(self) -> None:
+        places = {
+            "storage": "PGPASSWORD or ~/.pgpass",
+            "mlflow_uri": "MLFLOW_TRACKING_PASSWORD (of a database PGPASSWORD)",
+        }
+        for name, place in places.items():
+            if _WITH_PASSWORD.match(getattr(self, name) or ""):
+                raise ValueError(
+                    f"the password of --{name.replace('_', '-')} would be written into the study "
+                    f"folder: put it into {place} and leave it out of the URL"
+                )
 
     def _check_columns(self) -> None:
         asked = self.completion_column or self.label_column

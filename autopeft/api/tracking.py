@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.api.facts import export_facts
+from autopeft.api.request import tracking_server
 from autopeft.api.result import SearchResult
 from autopeft.errors import RequestError, StudyError
 from autopeft.report.mlflow_runs import (
@@ -46,7 +47,8 @@ def sync_study(folder: Path, uri: str | None = None, registered: str | None = No
 
     Args:
         folder: The study's folder.
-        uri: Tracking server; `None` takes the one of the search.
+        uri: Tracking server; `None` takes the one of the search, without one that of
+            `MLFLOW_TRACKING_URI`.
         registered: Name to register the best trial's model under.
 
     Raises:
@@ -62,7 +64,9 @@ def sync_study(folder: Path, uri: str | None = None, registered: str | None = No
     if registered is not None and result.summary.best() is None:
         raise StudyError("No trial of the study is complete yet: there is no model to register.")
     recorded = result.manifest
-    place = tracking_place(result.folder, uri or recorded["request"]["mlflow_uri"])
+    place = tracking_place(
+        result.folder, uri or recorded["request"]["mlflow_uri"] or tracking_server()
+    )
     tracker = study_tracker(result.folder, recorded, place, warns=False)
     tracker.catch_up(result.trials)
     logged = log_winner(tracker, result, registered)

@@ -37,7 +37,8 @@ WHERE: dict[str, Any] = {
     "mlflow_uri": Annotated[
         str | None,
         typer.Option(
-            help="MLflow tracking server. Default: mlflow.db beside the studies.",
+            help="MLflow tracking server. Default: that of MLFLOW_TRACKING_URI, else mlflow.db "
+            "beside the studies.",
             rich_help_panel=_WHERE,
         ),
     ],

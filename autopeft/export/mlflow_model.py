@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from autopeft.export.facts import ExportFacts
 from autopeft.export.script import fill
@@ -42,8 +42,7 @@ def log_model(
     with _model(folder, facts) as model:
         import mlflow.pyfunc
 
-        mlflow.set_tracking_uri(uri)
-        with mlflow.start_run(run_id=run_id):
+        with _tracking_at(uri), mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(name=MODEL, registered_model_name=registered, **model)
     return str(logged.model_uri)
 
@@ -67,6 +66,19 @@ def write_model(folder: Path, *, facts: ExportFacts) -> None:
         export["uri"] = export["path"]  # a folder of this machine that is gone says nothing
         described.save(written / "MLmodel")
         shutil.move(written, folder / FOLDER)
+
+
+@contextmanager
+def _tracking_at(uri: str) -> Iterator[None]:
+    """Have MLflow's global server for a while; a program that has set its own keeps it."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")  # where MLflow keeps what was set, too
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(cast("str", before))  # it takes None, whatever its types say
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
@@ -87,7 +86,6 @@ class StudyRuns:
             logging.getLogger(library).setLevel(logging.WARNING)
         if place.artifacts is not None:
             place.artifacts.parent.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(place.uri)
         self.client = MlflowClient(place.uri)
         self.experiment = self._find_experiment(place)
         self._find_runs()

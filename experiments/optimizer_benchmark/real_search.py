@@ -5,9 +5,10 @@
         --rows 640 --eval-rows 400
 
 `compare.py` lets strategies choose among the rows of a table. Here a search tries any point within
-the budget, from its own start, and each is trained to the end: on the data of the table, with the
-seed of its rows. Hypervolume is a share of that of the whole table, which are 400 random trainings.
-A second run goes on where the first ended; `--part I/N` takes every N-th seed from the I-th on.
+the budget, from its own start (`--start portfolio`) or from quasi-random points (`--start sobol`);
+each is trained to the end, on the data of the table with the seed of its rows. Hypervolume is a
+share of that of the whole table, which are 400 random trainings. A second run goes on where the
+first ended; `--part I/N` takes every N-th seed from the I-th on.
 """
 
 import argparse
@@ -26,20 +27,33 @@ from table import training_of
 
 from autopeft.api.problem import Problem
 from autopeft.api.wiring import build_strategy
+from autopeft.study.strategy import Strategy
 from autopeft.trials.engine import Engine
 from autopeft.trials.trial import TrialRecord, TrialResult, TrialStatus
 
 #: Orders of the table that random search is the mean of.
 ORDERS = 20
+PORTFOLIO, SOBOL = "portfolio", "sobol"
 Row = Mapping[str, Any]
+#: Surrogate, start and seed of a search.
+Key = tuple[str, str, int]
+
+
+def strategy_of(problem: Problem, rows: Rows, start: str) -> Strategy:
+    """Return what a search asks, with one of the two starts."""
+    strategy = build_strategy(problem, rows.table.reference)
+    if start == SOBOL:
+        vars(strategy)["_well_known"] = {}
+    return strategy
 
 
 def search(
-    problem: Problem, engine: Engine, rows: Rows, seed: int, done: Sequence[Row]
+    problem: Problem, engine: Engine, rows: Rows, key: Key, done: Sequence[Row]
 ) -> Iterator[Row]:
-    """Go on with the search of a seed and yield what it trains."""
+    """Go on with a search and yield what it trains."""
+    surrogate, start, seed = key
     problem = replace(problem, request=problem.request.model_copy(update={"seed": seed}))
-    strategy = build_strategy(problem, rows.table.reference)
+    strategy = strategy_of(problem, rows, start)
     records = [trial(rows, row) for row in done]
     for number in range(len(records), problem.request.trials):
         started = time.process_time()
@@ -48,7 +62,7 @@ def search(
         assert candidate is not None
         spec = spec_of(problem, number, candidate.assignment, 0, (1.0,))
         found = train(engine, problem, spec, candidate.assignment)
-        told = {"search": seed, "surrogate": problem.request.surrogate, "seconds": seconds}
+        told = {"search": seed, "surrogate": surrogate, "start": start, "seconds": seconds}
         row = {**found, **told, "origin": candidate.notes["origin"]}
         records.append(trial(rows, row))
         yield row
@@ -65,25 +79,24 @@ def trial(rows: Rows, row: Row) -> TrialRecord:
     return replace(found, spec=replace(found.spec, number=row["number"]))
 
 
-def as_run(rows: Rows, trained: Sequence[Row]) -> dict[str, Any]:
+def as_run(rows: Rows, key: Key, trained: Sequence[Row]) -> dict[str, Any]:
     """Return a search as a run of `compare.py`; what diverged adds nothing."""
     records = [trial(rows, row) for row in trained]
     pairs = [(r.quality or 0.0, float(r.cost.adapter_params)) for r in records]
-    first = trained[0]
     return {
-        "strategy": first["surrogate"],
-        "seed": first["search"],
+        "strategy": f"{key[0]}, {key[1]}",
+        "seed": key[2],
         "curve": shares_of(rows, pairs),
         "seconds": sum(row["seconds"] for row in trained) / len(trained),
     }
 
 
-def read(path: Path) -> dict[tuple[str, int], list[Row]]:
-    """Return what a file holds, by surrogate and seed of the search."""
-    found: dict[tuple[str, int], list[Row]] = {}
+def read(path: Path) -> dict[Key, list[Row]]:
+    """Return the searches that a file holds."""
+    found: dict[Key, list[Row]] = {}
     if path.exists():
         for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-            found.setdefault((row["surrogate"], row["search"]), []).append(row)
+            found.setdefault((row["surrogate"], row["start"], row["search"]), []).append(row)
     return found
 
 
@@ -94,6 +107,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--eval-rows", type=int, default=600)
     parser.add_argument("--surrogate", default="matern")
+    parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--part", default="0/1")
@@ -108,13 +122,13 @@ def main() -> None:
         problem = problem_of(options, trials=options.trials, surrogate=options.surrogate)
         engine = engine_of(problem)
         for seed in range(options.seeds)[index::parts]:
-            done = read(to).get((options.surrogate, seed), [])
-            for row in search(problem, engine, rows, seed, done):
+            key = (options.surrogate, options.start, seed)
+            for row in search(problem, engine, rows, key, read(to).get(key, [])):
                 with to.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-    searches = [s for s in read(to).values() if len(s) >= options.trials]
+    searches = {k: s for k, s in read(to).items() if len(s) >= options.trials}
     runs = [run(table, options.task, RANDOM, order, MANY) for order in range(ORDERS)]
-    runs += [as_run(rows, trained[: options.trials]) for trained in searches]
+    runs += [as_run(rows, key, trained[: options.trials]) for key, trained in searches.items()]
     print(summary(runs, [n for n in (10, 20, 30, options.trials) if n <= options.trials]))
 
 

@@ -137,6 +137,7 @@ def test_a_server_dies_in_the_middle_and_comes_back(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = tmp_path / "study"
     settings = {**tiny_settings, "trials": 5, "repeats": 1, "mlflow_uri": server.uri}
@@ -168,7 +169,7 @@ def test_a_server_dies_in_the_middle_and_comes_back(
     [version] = MlflowClient(server.uri).search_model_versions("name = 'tiny'")
     import mlflow.pyfunc  # warns when it is imported
 
-    mlflow.set_tracking_uri(server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     model = mlflow.pyfunc.load_model(f"models:/tiny/{version.version}")
     answer = model.predict(pd.DataFrame({"text": ["word1 word2", "word40"]}))
     assert set(answer["label"]) <= {"negative", "positive"}

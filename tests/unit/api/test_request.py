@@ -50,6 +50,7 @@ def test_texts_that_are_no_times(text: str) -> None:
         ({"devices": 2, "configuration": "preset:mam", "runner": "ray"}, "without Ray"),
         ({"devices": 2, "configuration": "preset:mam", "ray_address": "auto"}, "--ray-address"),
         ({"storage": "postgresql://me:secret@host/db"}, "PGPASSWORD"),
+        ({"mlflow_uri": "http://me:secret@host:5000"}, "MLFLOW_TRACKING_PASSWORD"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict, message: str) -> None:
@@ -76,3 +77,16 @@ def test_a_request_survives_its_record() -> None:
     )
     assert SearchRequest.build(**request.model_dump(mode="json")) == request
     assert SearchRequest.model_fields.keys() >= RESUMABLE
+
+
+def test_the_server_that_mlflow_itself_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert SearchRequest.build().mlflow_uri is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert SearchRequest.build().mlflow_uri == "http://tracking:5000"
+    assert SearchRequest.build(mlflow_uri="http://other:5000").mlflow_uri == "http://other:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracking:5000")
+    with pytest.raises(RequestError, match="MLFLOW_TRACKING_PASSWORD"):
+        SearchRequest.build()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert SearchRequest.build().mlflow_uri is None

@@ -69,12 +69,21 @@ def test_the_newest_search_has_an_address(
 
 
 def test_the_winner_is_a_model_that_predicts(
-    tiny_study: SearchResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_study: SearchResult,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By its run and by its registered name it says what the exported folder says."""
+    """By its run and by its registered name it says what the exported folder says.
+
+    MLflow's own server stays what it was: a program that has set one goes on with it.
+    """
     uri = f"sqlite:///{tmp_path}/other.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/own.db")
     options = ["--mlflow-uri", uri, "--register", "sentiment"]
     assert run(capsys, "sync", tiny_study.folder.path, *options).code == 0
+    assert mlflow.get_tracking_uri() == f"sqlite:///{tmp_path}/own.db"
+    assert not (tmp_path / "own.db").exists()
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     (parent,) = client.search_runs(
@@ -89,8 +98,9 @@ def test_the_winner_is_a_model_that_predicts(
     spec.loader.exec_module(script)
     model, tokenizer = script.load(tiny_study.manifest["model"]["location"])
     expected = [script.predict(model, tokenizer, text) for text in texts]
+    mlflow.set_tracking_uri(None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for address in (f"runs:/{parent.info.run_id}/model", "models:/sentiment/1"):
-        mlflow.set_tracking_uri(uri)
         loaded = mlflow.pyfunc.load_model(address)
         found = loaded.predict(pd.DataFrame({"text": texts}))
         assert list(found["label"]) == [label for label, _ in expected]
