@@ -35,7 +35,7 @@ from autopeft.trials.trial import TrialRecord, TrialResult, TrialStatus
 ORDERS = 20
 PORTFOLIO, SOBOL = "portfolio", "sobol"
 Row = Mapping[str, Any]
-#: Surrogate, start and seed of a search.
+#: Strategy, or surrogate of ours, start and seed of a search.
 Key = tuple[str, str, int]
 
 
@@ -51,7 +51,7 @@ def search(
     problem: Problem, engine: Engine, rows: Rows, key: Key, done: Sequence[Row]
 ) -> Iterator[Row]:
     """Go on with a search and yield what it trains."""
-    surrogate, start, seed = key
+    name, start, seed = key
     problem = replace(problem, request=problem.request.model_copy(update={"seed": seed}))
     strategy = strategy_of(problem, rows, start)
     records = [trial(rows, row) for row in done]
@@ -62,7 +62,7 @@ def search(
         assert candidate is not None
         spec = spec_of(problem, number, candidate.assignment, 0, (1.0,))
         found = train(engine, problem, spec, candidate.assignment)
-        told = {"search": seed, "surrogate": surrogate, "start": start, "seconds": seconds}
+        told = {"search": seed, "strategy": name, "start": start, "seconds": seconds}
         row = {**found, **told, "origin": candidate.notes["origin"]}
         records.append(trial(rows, row))
         yield row
@@ -96,8 +96,15 @@ def read(path: Path) -> dict[Key, list[Row]]:
     found: dict[Key, list[Row]] = {}
     if path.exists():
         for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-            found.setdefault((row["surrogate"], row["start"], row["search"]), []).append(row)
+            found.setdefault((row["strategy"], row["start"], row["search"]), []).append(row)
     return found
+
+
+def name_of(options: argparse.Namespace) -> tuple[str, str]:
+    """Return how strategy and start are named in a file."""
+    if options.strategy == "bayesian":
+        return options.surrogate, options.start
+    return options.strategy, "its own"
 
 
 def main() -> None:
@@ -106,8 +113,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="without it, what was trained is shown")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--eval-rows", type=int, default=600)
-    parser.add_argument("--surrogate", default="matern")
-    parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO)
+    parser.add_argument("--strategy", choices=("bayesian", "tpe", "nsga2"), default="bayesian")
+    parser.add_argument("--surrogate", default="matern", help="of the Bayesian strategy")
+    parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO, help="of it, too")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--part", default="0/1")
@@ -119,10 +127,11 @@ def main() -> None:
     rows = rows_of(table, options.task)
     if options.data is not None:
         index, parts = map(int, options.part.split("/"))
-        problem = problem_of(options, trials=options.trials, surrogate=options.surrogate)
+        asked = {name: getattr(options, name) for name in ("trials", "strategy", "surrogate")}
+        problem = problem_of(options, **asked)
         engine = engine_of(problem)
         for seed in range(options.seeds)[index::parts]:
-            key = (options.surrogate, options.start, seed)
+            key = (*name_of(options), seed)
             for row in search(problem, engine, rows, key, read(to).get(key, [])):
                 with to.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
