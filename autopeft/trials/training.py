@@ -25,6 +25,7 @@ from autopeft.trials.engine import Engine
 from autopeft.trials.kept_checkpoints import LATE, has_mean, kept_at
 from autopeft.trials.measuring import DivergedError, measured
 from autopeft.trials.precision import Arithmetic
+from autopeft.trials.task_loss import task_loss
 from autopeft.trials.trial import RungReport, TrialSpec
 
 SAMPLE_BATCHES = 4
@@ -198,7 +199,7 @@ class TrialRun:
         return losses
 
     def _differentiate(self, rows: Sequence[int]) -> float:
-        """Leave a batch's gradients at the parameters, and return its loss.
+        """Leave a batch's gradients at the parameters, and return the task's loss.
 
         The mean over the batch is the sum of the means over its parts, each weighted by its share
         of the labels; what a method adds to every loss counts once, because the shares sum to 1.
@@ -208,10 +209,14 @@ class TrialRun:
         n_learned = split.n_learned(rows)
         for part in self._parts(parallel.share(rows)):
             batch = split.batch(part, self._engine.device)
-            with self._arithmetic.autocast(), self._prefix.skipped(split, part):
+            with (
+                self._arithmetic.autocast(),
+                self._prefix.skipped(split, part),
+                task_loss(self._engine.base) as of_task,
+            ):
                 loss = self._attachment.model(**batch).loss
             share = split.n_learned(part) / n_learned
-            total += share * float(loss.detach())
+            total += share * of_task[-1]
             self._arithmetic.backward(share * loss)
         total = parallel.summed(self._parameters, total)
         if not math.isfinite(total):

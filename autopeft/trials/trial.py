@@ -73,7 +73,8 @@ class RungReport:
             of weights averaged over the latest steps (`trials/averaging.py`).
         eval_loss: Mean loss of the same weights on the validation rows: cross-entropy, or squared
             error.
-        train_loss: Mean loss of the steps since the rung before.
+        train_loss: Mean loss of the task over the steps since the rung before, without what a
+            method adds to it for the optimiser.
         seconds: Training and evaluation time of the trial so far.
         last: Whether this is the full training.
     """
