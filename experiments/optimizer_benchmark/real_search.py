@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compare import HERE, MANY, RANDOM, rows_of, run, shares_of, summary
+from compare import HERE, MANY, RANDOM, draw, rows_of, run, shares_of, summary
 from contestants import Rows, record
 from make_table import engine_of, problem_of, spec_of, train
 from table import training_of
@@ -138,6 +138,7 @@ def main() -> None:
     searches = {k: s for k, s in read(to).items() if len(s) >= options.trials}
     runs = [run(table, options.task, RANDOM, order, MANY) for order in range(ORDERS)]
     runs += [as_run(rows, key, trained[: options.trials]) for key, trained in searches.items()]
+    draw(runs, MANY, to.with_suffix(".png"))
     print(summary(runs, [n for n in (10, 20, 30, options.trials) if n <= options.trials]))
 
 
