@@ -29,6 +29,7 @@ from autopeft.study.past import PastStudy, PastTrial
 from autopeft.study.strategies.bayesian import WARM_SHARE, BayesianStrategy
 from autopeft.study.strategies.warm_points import WARM, goes_on, warm_points
 
+COLD = "cold"
 Values = NDArray[np.float64]
 #: Rows to evaluate of a training in the tables: the noise of an accuracy.
 EVAL_ROWS = 600
@@ -74,8 +75,8 @@ def past_study(rows: Rows, quality: Values, chosen: Sequence[int], name: str) ->
 def sources_of(
     target: Rows, source: Rows | None, name: str, seed: int, n_past: int
 ) -> list[PastStudy]:
-    """Return the studies that a search begins with; none for `cold`."""
-    if name == "cold":
+    """Return the studies that a search begins with; none for `COLD`."""
+    if name == COLD:
         return []
     rng = np.random.default_rng([seed, 1])
     rows = source if name == "other" and source is not None else target
@@ -159,6 +160,20 @@ def summary(results: Sequence[dict[str, Any]], at: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
+def paired(results: Sequence[dict[str, Any]], at: Sequence[int]) -> str:
+    """Return a table in Markdown: mean difference to the cold start of the same seed."""
+    cold = {r["seed"]: r["curve"] for r in results if r["strategy"] == COLD}
+    lines = [
+        "| less cold | " + " | ".join(f"after {n}" for n in at) + " |",
+        "| --- |" + " --- |" * len(at),
+    ]
+    for name in dict.fromkeys(r["strategy"] for r in results if r["strategy"] != COLD):
+        own = {r["seed"]: r["curve"] for r in results if r["strategy"] == name}
+        cells = [mean_and_error([own[s][n - 1] - cold[s][n - 1] for s in own]) for n in at]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", default="sst2", help="a table beside this file, or a file")
@@ -166,7 +181,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--past", type=int, default=40, help="trials of the earlier study")
-    parser.add_argument("--starts", nargs="+", default=["cold", *SOURCES, "both"])
+    parser.add_argument("--starts", nargs="+", default=[COLD, *SOURCES, "both"])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--to", type=Path, help="default: warm-start-TARGET.json beside this file")
     options = parser.parse_args()
@@ -182,7 +197,10 @@ def main() -> None:
         results = list(pool.map(run, *zip(*jobs, strict=True)))
     to = options.to or HERE / f"warm-start-{target.stem}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
-    print(summary(results, [n for n in (5, 10, 20, options.trials) if n <= options.trials]))
+    at = [n for n in (5, 10, 20, options.trials) if n <= options.trials]
+    print(summary(results, at))
+    if COLD in options.starts:
+        print("\n" + paired(results, at))
 
 
 def _table(name: str | None) -> Path | None:
