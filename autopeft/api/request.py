@@ -1,6 +1,5 @@
 """`SearchRequest`: all settings of a search, checked at once."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,8 +12,6 @@ from autopeft.study.rungs import Fidelity
 from autopeft.study.strategy import Surrogate
 from autopeft.trials.kept_checkpoints import MOST_CHECKPOINTS
 
-#: MLflow's own name for the server that programs write to.
-TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 _WITH_PASSWORD = re.compile(r"\w+(\+\w+)?://[^/@:]*:[^/@]+@")
 #: What a resumed search may change: how long and where, never what is searched.
 RESUMABLE = frozenset(
@@ -34,11 +31,6 @@ RESUMABLE = frozenset(
 )
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
-
-
-def tracking_server() -> str | None:
-    """Return the server that MLflow's own variable names, `None` where it names none."""
-    return os.environ.get(TRACKING_VARIABLE) or None
 
 
 class SearchRequest(BaseModel):
@@ -136,7 +128,7 @@ class SearchRequest(BaseModel):
     workers: Annotated[int, Field(ge=1)] | None = None
     devices: Annotated[int, Field(ge=1)] = 1
     ray_address: str | None = None
-    mlflow_uri: str | None = Field(default_factory=tracking_server)
+    mlflow_uri: str | None = None
     system_metrics: bool = False
     storage: str | None = None
     cache: str = "8GiB"

@@ -1,13 +1,13 @@
 """MLflow for a study, from what its folder says of it, and what it lacks written later."""
 
 import json
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autopeft.api.facts import export_facts
-from autopeft.api.request import tracking_server
 from autopeft.api.result import SearchResult
 from autopeft.errors import RequestError, StudyError
 from autopeft.report.mlflow_runs import (
@@ -48,7 +48,7 @@ def sync_study(folder: Path, uri: str | None = None, registered: str | None = No
     Args:
         folder: The study's folder.
         uri: Tracking server; `None` takes the one of the search, without one that of
-            `MLFLOW_TRACKING_URI`.
+            `MLFLOW_TRACKING_URI`, else the file beside the studies.
         registered: Name to register the best trial's model under.
 
     Raises:
@@ -64,9 +64,7 @@ def sync_study(folder: Path, uri: str | None = None, registered: str | None = No
     if registered is not None and result.summary.best() is None:
         raise StudyError("No trial of the study is complete yet: there is no model to register.")
     recorded = result.manifest
-    place = tracking_place(
-        result.folder, uri or recorded["request"]["mlflow_uri"] or tracking_server()
-    )
+    place = tracking_place(result.folder, uri or recorded["request"]["mlflow_uri"])
     tracker = study_tracker(result.folder, recorded, place, warns=False)
     tracker.catch_up(result.trials)
     logged = log_winner(tracker, result, registered)
@@ -78,7 +76,11 @@ def sync_study(folder: Path, uri: str | None = None, registered: str | None = No
 
 
 def tracking_place(folder: StudyFolder, uri: str | None) -> TrackingPlace:
-    """Return where MLflow's runs go: a server, or a SQLite file beside the studies."""
+    """Return where MLflow's runs go: a server, or a SQLite file beside the studies.
+
+    Without a name the server is that of MLflow's own variable, which is no part of the study.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     return TrackingPlace(uri=uri, artifacts=None) if uri else local_place(folder.path.parent)
 
 

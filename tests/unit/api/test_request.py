@@ -77,16 +77,3 @@ def test_a_request_survives_its_record() -> None:
     )
     assert SearchRequest.build(**request.model_dump(mode="json")) == request
     assert SearchRequest.model_fields.keys() >= RESUMABLE
-
-
-def test_the_server_that_mlflow_itself_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert SearchRequest.build().mlflow_uri is None
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
-    assert SearchRequest.build().mlflow_uri == "http://tracking:5000"
-    assert SearchRequest.build(mlflow_uri="http://other:5000").mlflow_uri == "http://other:5000"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracking:5000")
-    with pytest.raises(RequestError, match="MLFLOW_TRACKING_PASSWORD"):
-        SearchRequest.build()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert SearchRequest.build().mlflow_uri is None

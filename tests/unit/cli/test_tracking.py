@@ -16,11 +16,16 @@ from tests.command import run
 
 
 def test_a_study_is_written_to_another_server_once(
-    tiny_study: SearchResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_study: SearchResult,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """An option names it, or MLflow's own variable."""
     uri = f"sqlite:///{tmp_path}/other.db"
-    for _ in range(2):
-        outcome = run(capsys, "sync", tiny_study.folder.path, "--mlflow-uri", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for named in (["--mlflow-uri", uri], []):
+        outcome = run(capsys, "sync", tiny_study.folder.path, *named)
         assert outcome.code == 0, outcome.err
         assert f"{len(tiny_study.trials)} trials" in outcome.out
     client = MlflowClient(uri)
