@@ -23,7 +23,7 @@ test-all: $(VENV)/.dev ## Run all tests
 
 bench-optimizer: $(VENV)/.dev ## Compare strategies on the table of trainings
 	$(BIN)/python experiments/optimizer_benchmark/compare.py --seeds 20 --workers 2 \
-	  --strategies random tpe nsga2 plain ours
+	  --strategies random tpe nsga2 plain ours --to build/compare-sst2.json
 
 lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -152,6 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     path = options.table or HERE / f"{options.task}.jsonl"
     to = options.to or HERE / f"compare-{options.task}.json"
+    to.parent.mkdir(parents=True, exist_ok=True)
     results = json.loads(to.read_text(encoding="utf-8")) if options.add and to.exists() else []
     held = {(r["strategy"], r["seed"]) for r in results}
     jobs = [
