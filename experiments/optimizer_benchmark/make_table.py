@@ -45,7 +45,7 @@ def problem_of(options: argparse.Namespace, **search: Any) -> Problem:
             budget="1%",
             train_rows=options.rows,
             eval_rows=options.eval_rows,
-            epochs=1.0,
+            epochs=options.epochs,
             head_learning_rate=0.02,
             precision="float32",
             seed=0,
@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--eval-rows", type=int, default=600)
+    parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--configurations", type=int, default=400)
     parser.add_argument("--repeated", type=int, default=100, help="trained with seed 1 as well")
     parser.add_argument("--plain", type=int, default=200, help="measured without averaging as well")

@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="without it, what was trained is shown")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--eval-rows", type=int, default=600)
+    parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--strategy", choices=("bayesian", "tpe", "nsga2"), default="bayesian")
     parser.add_argument("--surrogate", default="matern", help="of the Bayesian strategy")
     parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO, help="of it, too")
