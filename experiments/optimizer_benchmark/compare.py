@@ -109,6 +109,7 @@ def _random_after(results: Sequence[dict[str, Any]], n: int) -> float:
 
 
 def mean_and_error(values: Sequence[float]) -> str:
+    """Return the mean of runs and its standard error as text; a dash without any."""
     if not values:
         return "-"
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")

@@ -35,7 +35,7 @@ from autopeft.trials.trial import TrialRecord, TrialResult, TrialStatus
 ORDERS = 20
 PORTFOLIO, SOBOL = "portfolio", "sobol"
 Row = Mapping[str, Any]
-#: Strategy, or surrogate of ours, start and seed of a search.
+#: Surrogate, start and seed of a search.
 Key = tuple[str, str, int]
 
 
@@ -100,23 +100,15 @@ def read(path: Path) -> dict[Key, list[Row]]:
     return found
 
 
-def name_of(options: argparse.Namespace) -> tuple[str, str]:
-    """Return how strategy and start are named in a file."""
-    if options.strategy == "bayesian":
-        return options.surrogate, options.start
-    return options.strategy, "its own"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", default="sst2")
     parser.add_argument("--data", type=Path, help="without it, what was trained is shown")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--eval-rows", type=int, default=600)
-    parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--strategy", choices=("bayesian", "tpe", "nsga2"), default="bayesian")
-    parser.add_argument("--surrogate", default="matern", help="of the Bayesian strategy")
-    parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO, help="of it, too")
+    parser.set_defaults(epochs=1.0)  # as the rows of the table
+    parser.add_argument("--surrogate", default="matern")
+    parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--part", default="0/1")
@@ -128,11 +120,10 @@ def main() -> None:
     rows = rows_of(table, options.task)
     if options.data is not None:
         index, parts = map(int, options.part.split("/"))
-        asked = {name: getattr(options, name) for name in ("trials", "strategy", "surrogate")}
-        problem = problem_of(options, **asked)
+        problem = problem_of(options, trials=options.trials, surrogate=options.surrogate)
         engine = engine_of(problem)
         for seed in range(options.seeds)[index::parts]:
-            key = (*name_of(options), seed)
+            key = (options.surrogate, options.start, seed)
             for row in search(problem, engine, rows, key, read(to).get(key, [])):
                 with to.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
