@@ -236,7 +236,7 @@ app.add_typer(space_app)
 def sync(
     study: StudyArgument = None,
     mlflow_uri: Annotated[
-        str | None, typer.Option(help="MLflow tracking server. Default: the one of the search.")
+        str | None, typer.Option(help="MLflow tracking server. Default: as the search.")
     ] = None,
     register: Annotated[
         str | None, typer.Option(help="Register the best trial's model under this name, too.")
