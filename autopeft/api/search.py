@@ -101,6 +101,9 @@ def resume_search(
             )
     if changes.get("until_converged") and "trials" not in changes:
         del asked["trials"]  # it ends when it has converged, not when it would have ended before
+    if asked.get("configuration") is None:
+        # The user's file may have changed since, and a shipped one with the version.
+        asked["space"] = str(study_folder.recorded_space())
     request = SearchRequest.build(**asked)
     problem = resolve(request)
     if problem.data.fingerprint != recorded["task"]["fingerprint"]:

@@ -185,8 +185,8 @@ def close_tracker(
     folder = result.folder
     report = sorted(folder.report.glob("*")) if files is None else files
     facts = {"folder": str(folder.path), "command": result.manifest["command"]}
-    artifacts = [*report, folder.space_file, folder.manifest_file]
-    tracker.close(result.summary, artifacts, facts, status)
+    asked = [file for file in (folder.space_file, folder.manifest_file) if file.is_file()]
+    tracker.close(result.summary, [*report, *asked], facts, status)
 
 
 def _dataset(task: dict[str, Any]) -> dict[str, str]:

@@ -166,6 +166,18 @@ class StudyFolder:
             )
         return data
 
+    def recorded_space(self) -> Path:
+        """Return the file of the search space that the study was started with.
+
+        Raises:
+            StudyError: If it is gone.
+        """
+        if not self.space_file.is_file():
+            raise StudyError(
+                f"'{self.space_file}' is missing, the search space of the study: bring it back."
+            )
+        return self.space_file
+
     def __enter__(self) -> Self:
         """Become the only writer; the lock goes with the process, however it ends.
 

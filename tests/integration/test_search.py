@@ -214,6 +214,21 @@ def test_a_study_is_not_resumed_on_other_data(
         resume_search(tmp_path / "s", {})
 
 
+def test_a_study_is_resumed_on_the_space_that_it_was_started_with(
+    tiny_study: SearchResult, tiny_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    space = tmp_path / "my.yaml"
+    shutil.copy(tiny_study.folder.space_file, space)
+    settings = {**tiny_settings, "space": str(space)}
+    autopeft.search(study=tmp_path / "s", **{**settings, "trials": 4})
+    space.write_text("name: other\n")
+    more = resume_search(tmp_path / "s", {"trials": 8, "space": str(space)})
+    assert outcome(more.trials) == outcome(tiny_study.trials)
+    more.folder.space_file.unlink()
+    with pytest.raises(StudyError, match=r"space.yaml' is missing"):
+        resume_search(tmp_path / "s", {"trials": 9})
+
+
 def test_time_is_a_limit_too(tiny_settings: dict[str, Any], tmp_path: Path) -> None:
     result = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "time": "0.0000001s"})
     assert result.trials == []
