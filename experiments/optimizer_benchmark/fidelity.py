@@ -91,7 +91,8 @@ class Memory:
         pause = self._pauses[number]
         pauses = pause is not None and report.rung >= pause and not report.last
         result = TrialResult(status=TrialStatus.PAUSED) if pauses else None
-        reports = (*self.records[number].reports, report)
+        # A real trial that goes on says again what it said last.
+        reports = (*self.records[number].reports[: report.rung], report)
         return self._replace(number, reports=reports, result=result)
 
     def go_on(self, number: int) -> TrialRecord:
