@@ -83,8 +83,8 @@ class _TableDomain(CandidateDomain):
         return None
 
 
-def ours(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
-    """The strategy of a search, with the table for its space."""
+def strategy_of_rows(rows: Rows, seed: int, surrogate: Surrogate) -> BayesianStrategy:
+    """Return the strategy of a search, with the table for its space."""
     space = rows.table.space
     strategy = BayesianStrategy(
         space,
@@ -97,6 +97,12 @@ def ours(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
         pool=len(rows),
     )
     strategy._domain = _TableDomain(rows)  # noqa: SLF001 - a search never has a table
+    return strategy
+
+
+def ours(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
+    """The strategy of a search, among the rows."""
+    strategy, space = strategy_of_rows(rows, seed, surrogate), rows.table.space
 
     def choose(looked_at: Sequence[int]) -> int:
         candidate = strategy.ask(rows.records(looked_at), len(looked_at))

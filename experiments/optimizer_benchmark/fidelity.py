@@ -3,7 +3,8 @@
     python experiments/optimizer_benchmark/fidelity.py --task sst2 --seeds 20
 
 The real study runs over a table of trainings: points come in a random order, and what a trial
-reports is looked up. Each fidelity does searches of several sizes. Shown are the training that they
+reports is looked up. With `--strategy ours` a search chooses them, after ten, and `none` is such a
+search too. Each fidelity does searches of several sizes. Shown are the training that they
 took, in full trainings, their hypervolume as a share of that of the whole table, and how many
 trainings to the end reach the same (`none`), as a ratio: of training alone, and with the
 evaluations at rungs, where a training of `none` has one, at its end. `--measured plain` takes what
@@ -16,7 +17,7 @@ the end at rung 0 instead of what was measured there: how much is lost because a
 import argparse
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from replay import Memory, Ours, Shuffled
 from rung_signals import without_averaging
 from table import OBJECTIVES, Table, Training, read_table
 
@@ -38,74 +40,15 @@ from autopeft.study.pareto import hypervolume
 from autopeft.study.rungs import FIDELITIES, rung_shares
 from autopeft.study.signals import SIGNALS
 from autopeft.study.standing import Comparison
-from autopeft.study.strategy import Candidate
 from autopeft.study.study import PointCosts, Study, StudyPlan
-from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
+from autopeft.trials.trial import RungReport, TrialRecord
 
 HERE = Path(__file__).parent
+RANDOM, OURS = "random", "ours"
+STRATEGIES = {RANDOM: Shuffled, OURS: Ours}
 SIZES = (16, 40, 80, 120, 200)
 #: Largest share of a table that a search may start: of all, every order finds the same.
 MOST = 0.6
-
-
-class Shuffled:
-    """Asks for the points of a table in a random order."""
-
-    def __init__(self, trainings: Sequence[Training], seed: int) -> None:
-        order = np.random.default_rng(seed).permutation(len(trainings))
-        self._points = [trainings[i].point for i in order]
-
-    def ask(self, _: Sequence[TrialRecord], number: int) -> Candidate | None:
-        return Candidate(assignment=self._points[number]) if number < len(self._points) else None
-
-
-class Memory:
-    """Keeps the records of a study as the store does, but not on a disk."""
-
-    def __init__(self) -> None:
-        self.records: list[TrialRecord] = []
-        self._pauses: list[int | None] = []
-
-    def add(
-        self,
-        spec: TrialSpec,
-        assignment: Mapping[str, Any],
-        cost: Cost,
-        metric: str,
-        notes: Mapping[str, Any],
-        pause: int | None = None,
-    ) -> None:
-        record = TrialRecord(
-            spec=spec,
-            assignment=assignment,
-            cost=cost,
-            reports=(),
-            result=None,
-            quality_metric=metric,
-            notes=notes,
-        )
-        self.records = [*self.records, record]
-        self._pauses.append(pause)
-
-    def record_rung(self, number: int, report: RungReport) -> TrialRecord:
-        pause = self._pauses[number]
-        pauses = pause is not None and report.rung >= pause and not report.last
-        result = TrialResult(status=TrialStatus.PAUSED) if pauses else None
-        # A real trial that goes on says again what it said last.
-        reports = (*self.records[number].reports[: report.rung], report)
-        return self._replace(number, reports=reports, result=result)
-
-    def go_on(self, number: int) -> TrialRecord:
-        self._pauses[number] = len(self.records[number].reports)
-        return self._replace(number, result=None)
-
-    def finish(self, number: int, result: TrialResult, _: object) -> TrialRecord:
-        return self._replace(number, result=result)
-
-    def _replace(self, number: int, **changes: Any) -> TrialRecord:
-        record = replace(self.records[number], **changes)
-        self.records = [*self.records[:number], record, *self.records[number + 1 :]]
-        return record
 
 
 @cache
@@ -120,12 +63,14 @@ class Variant:
     """What differs from the real study over the real table.
 
     Attributes:
+        strategy: Who asks for points: one of `STRATEGIES`.
         measured: Which trainings count, and whether with averaged weights.
         foresee: Rungs that show the quality at the end.
         going_on: At each rung of a short list, one over the share that goes on.
         least: How many a short list keeps at least.
     """
 
+    strategy: str
     measured: str
     foresee: tuple[int, ...]
     going_on: tuple[int, ...]
@@ -170,19 +115,28 @@ def run(
     points = PointCosts(configuration=table.space.configuration, cost=cost)
     runner = SimulatedRunner({(t.digest, 0): variant.shown(t) for t in trainings})
     memory = Memory()
-    runner.run(Study(plan, points, Shuffled(trainings, seed), memory, runner.clock))
+    chosen = STRATEGIES[variant.strategy](table, seed)
+    runner.run(Study(plan, points, chosen, memory, runner.clock))
     comparison = Comparison(objectives=OBJECTIVES, reference=table.reference)
     rungs = range(len(plan.rungs) - 1)
     evidence = [rung_evidence(memory.records, rung, comparison).to_dict() for rung in rungs]
+    ends = range(1, size + 1) if fidelity == "none" else ()
+    curve = [share(memory.records[:n], table) for n in ends]
     return {
         "fidelity": fidelity,
         "trials": size,
         "seed": seed,
         "trainings": sum(record.fidelity for record in memory.records),
         "evaluations": sum(len(record.reports) for record in memory.records),
-        "share": front_hypervolume(memory.records, OBJECTIVES, table.reference) / whole(table),
+        "share": share(memory.records, table),
         "rungs": evidence,
+        "curve": curve,
     }
+
+
+def share(records: Sequence[TrialRecord], table: Table) -> float:
+    """Return the hypervolume of trials as a share of that of the whole table."""
+    return front_hypervolume(records, OBJECTIVES, table.reference) / whole(table)
 
 
 def whole(table: Table) -> float:
@@ -247,9 +201,11 @@ def summary(results: Sequence[dict[str, Any]], curve: np.ndarray, evaluation: fl
         took = float(np.mean([r["trainings"] for r in own]))
         evaluations = float(np.mean([r["evaluations"] for r in own]))
         same = int(np.searchsorted(curve, np.mean(shares))) + 1
+        more = "more than " * (same > len(curve))
+        same = min(same, len(curve))
         lines.append(
             f"| {fidelity} | {size} | {took:.1f} | {np.mean(shares):.3f} ± {error:.3f} | "
-            f"{curve[size - 1]:.3f} | {same} | {same / took:.2f} | "
+            f"{curve[min(size, len(curve)) - 1]:.3f} | {more}{same} | {same / took:.2f} | "
             f"{same * (1 + evaluation) / (took + evaluation * evaluations):.2f} |"
         )
     return "\n".join(lines)
@@ -275,6 +231,8 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="default: TASK.jsonl beside this file")
     parser.add_argument("--fidelities", nargs="+", choices=FIDELITIES, default=FIDELITIES[:-1])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--strategy", choices=STRATEGIES, default=RANDOM)
+    parser.add_argument("--whole", type=int, default=80, help="trials of `none` with ours")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--measured", choices=("all", "both-ways", "plain"), default="all")
     parser.add_argument("--foresee", type=int, nargs="+", default=())
@@ -292,19 +250,25 @@ def main() -> None:
         if size <= MOST * len(table.first_seed)
         for seed in range(options.seeds)
     ]
+    if options.strategy == OURS:  # of a random order the curve is known
+        jobs += [(path, options.task, "none", options.whole, s) for s in range(options.seeds)]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         variant = Variant(
+            strategy=options.strategy,
             measured=options.measured,
             foresee=tuple(options.foresee),
             going_on=tuple(options.going_on),
             least=options.least,
         )
         results = list(pool.map(partial(run, variant=variant), *zip(*jobs, strict=True)))
+    whole_curves = [r["curve"] for r in results if r["curve"]]
+    curve = np.mean(whole_curves, axis=0) if whole_curves else full_curve(table, options.seeds)
+    results = [r for r in results if not r["curve"]]
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
     evaluation = evaluation_share(table.first_seed)
     print(f"an evaluation takes {evaluation:.2f} of a training\n")
-    print(summary(results, full_curve(table, options.seeds), evaluation), end="\n\n")
+    print(summary(results, curve, evaluation), end="\n\n")
     print(signals(results))
 
 

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from compare import HERE, MANY, RANDOM, mean_and_error, rows_of, run, shares_of
 from contestants import Rows
-from fidelity import Memory
 from make_table import engine_of, problem_of
 from real_search import ORDERS, PORTFOLIO, as_run, read
+from replay import Memory
 
 from autopeft.api.problem import Problem
 from autopeft.api.wiring import build_strategy

@@ -1,0 +1,92 @@
+"""What a study is given when it runs over a table: points to try, and a place for its records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from contestants import N_INITIAL, Rows, strategy_of_rows
+from table import Table
+
+from autopeft.cost.cost import Cost
+from autopeft.study.strategy import Candidate
+from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
+
+
+class Shuffled:
+    """Asks for the points of a table in a random order."""
+
+    def __init__(self, table: Table, seed: int) -> None:
+        order = np.random.default_rng(seed).permutation(len(table.first_seed))
+        self._points = [table.first_seed[i].point for i in order]
+
+    def ask(self, _: Sequence[TrialRecord], number: int) -> Candidate | None:
+        return Candidate(assignment=self._points[number]) if number < len(self._points) else None
+
+
+class Ours:
+    """Asks for ten points in a random order, then for what a search would ask for."""
+
+    def __init__(self, table: Table, seed: int) -> None:
+        rows = Rows(table)
+        order = np.random.default_rng(seed).permutation(len(rows))
+        self._start = {table.first_seed[i].digest: table.first_seed[i].point for i in order}
+        self._strategy = strategy_of_rows(rows, seed, "matern")
+
+    def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        qualities = {r.quality for r in records if r.quality is not None}
+        if number >= N_INITIAL and len(qualities) > 1:
+            return self._strategy.ask(records, number)
+        # Early accuracies may all be those of a guess, of which nothing can be learned.
+        tried = {record.spec.configuration.digest for record in records}
+        left = (point for digest, point in self._start.items() if digest not in tried)
+        return Candidate(assignment=next(left))
+
+
+class Memory:
+    """Keeps the records of a study as the store does, but not on a disk."""
+
+    def __init__(self) -> None:
+        self.records: list[TrialRecord] = []
+        self._pauses: list[int | None] = []
+
+    def add(
+        self,
+        spec: TrialSpec,
+        assignment: Mapping[str, Any],
+        cost: Cost,
+        metric: str,
+        notes: Mapping[str, Any],
+        pause: int | None = None,
+    ) -> None:
+        record = TrialRecord(
+            spec=spec,
+            assignment=assignment,
+            cost=cost,
+            reports=(),
+            result=None,
+            quality_metric=metric,
+            notes=notes,
+        )
+        self.records = [*self.records, record]
+        self._pauses.append(pause)
+
+    def record_rung(self, number: int, report: RungReport) -> TrialRecord:
+        pause = self._pauses[number]
+        pauses = pause is not None and report.rung >= pause and not report.last
+        result = TrialResult(status=TrialStatus.PAUSED) if pauses else None
+        # A real trial that goes on says again what it said last.
+        reports = (*self.records[number].reports[: report.rung], report)
+        return self._replace(number, reports=reports, result=result)
+
+    def go_on(self, number: int) -> TrialRecord:
+        self._pauses[number] = len(self.records[number].reports)
+        return self._replace(number, result=None)
+
+    def finish(self, number: int, result: TrialResult, _: object) -> TrialRecord:
+        return self._replace(number, result=result)
+
+    def _replace(self, number: int, **changes: Any) -> TrialRecord:
+        record = replace(self.records[number], **changes)
+        self.records = [*self.records[:number], record, *self.records[number + 1 :]]
+        return record
