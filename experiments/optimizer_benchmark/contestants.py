@@ -59,6 +59,12 @@ class Rows:
         """Return the numbers of the rows that were not looked at."""
         return np.setdiff1d(np.arange(len(self)), np.asarray(looked_at, dtype=int))
 
+    def nearest(self, point: Mapping[str, Any], looked_at: Sequence[int]) -> int:
+        """Return the row that nobody looked at with the features nearest to a point's."""
+        left = self.left(looked_at)
+        distances = np.abs(self.features[left] - self.domain.row(point)).sum(axis=1)
+        return int(left[distances.argmin()])
+
     def start(self, seed: int) -> list[int]:
         """Return the rows that everyone begins with."""
         return np.random.default_rng(seed).permutation(len(self))[:N_INITIAL].tolist()
@@ -144,10 +150,7 @@ def optuna_sampler(rows: Rows, seed: int, name: str) -> Chooser:
     def choose(looked_at: Sequence[int]) -> int:
         candidate = strategy.ask(rows.records(looked_at), len(looked_at))
         assert candidate is not None
-        left = rows.left(looked_at)
-        place = rows.domain.row(candidate.assignment)
-        distances = np.abs(rows.features[left] - place).sum(axis=1)
-        return int(left[distances.argmin()])
+        return rows.nearest(candidate.assignment, looked_at)
 
     return choose
 

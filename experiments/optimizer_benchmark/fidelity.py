@@ -3,7 +3,7 @@
     python experiments/optimizer_benchmark/fidelity.py --task sst2 --seeds 20
 
 The real study runs over a table of trainings: points come in a random order, and what a trial
-reports is looked up. With `--strategy ours` a search chooses them, after ten, and `none` is such a
+reports is looked up. With `--strategy` a search chooses them, after ten, and `none` is such a
 search too. Each fidelity does searches of several sizes. Shown are the training that they
 took, in full trainings, their hypervolume as a share of that of the whole table, and how many
 trainings to the end reach the same (`none`), as a ratio: of training alone, and with the
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from replay import Memory, Ours, Shuffled
+from replay import Memory, Ours, Sampled, Shuffled
 from rung_signals import without_averaging
 from table import OBJECTIVES, Table, Training, read_table
 
@@ -45,7 +45,12 @@ from autopeft.trials.trial import RungReport, TrialRecord
 
 HERE = Path(__file__).parent
 RANDOM, OURS = "random", "ours"
-STRATEGIES = {RANDOM: Shuffled, OURS: Ours}
+STRATEGIES = {
+    RANDOM: Shuffled,
+    "tpe": partial(Sampled, name="tpe"),
+    "nsga2": partial(Sampled, name="nsga2"),
+    OURS: Ours,
+}
 SIZES = (16, 40, 80, 120, 200)
 #: Largest share of a table that a search may start: of all, every order finds the same.
 MOST = 0.6
@@ -120,8 +125,10 @@ def run(
     comparison = Comparison(objectives=OBJECTIVES, reference=table.reference)
     rungs = range(len(plan.rungs) - 1)
     evidence = [rung_evidence(memory.records, rung, comparison).to_dict() for rung in rungs]
-    ends = range(1, size + 1) if fidelity == "none" else ()
+    # In a short list none has ended before all have started.
+    ends = range(1, size + 1) if fidelity != "shortlist" else ()
     curve = [share(memory.records[:n], table) for n in ends]
+    spent = np.cumsum([record.fidelity for record in memory.records]).tolist()
     return {
         "fidelity": fidelity,
         "trials": size,
@@ -131,6 +138,7 @@ def run(
         "share": share(memory.records, table),
         "rungs": evidence,
         "curve": curve,
+        "spent": spent,
     }
 
 
@@ -232,7 +240,7 @@ def main() -> None:
     parser.add_argument("--fidelities", nargs="+", choices=FIDELITIES, default=FIDELITIES[:-1])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--strategy", choices=STRATEGIES, default=RANDOM)
-    parser.add_argument("--whole", type=int, default=80, help="trials of `none` with ours")
+    parser.add_argument("--whole", type=int, default=80, help="trials of `none` of a search")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--measured", choices=("all", "both-ways", "plain"), default="all")
     parser.add_argument("--foresee", type=int, nargs="+", default=())
@@ -250,7 +258,7 @@ def main() -> None:
         if size <= MOST * len(table.first_seed)
         for seed in range(options.seeds)
     ]
-    if options.strategy == OURS:  # of a random order the curve is known
+    if options.strategy != RANDOM:  # of a random order the curve is known
         jobs += [(path, options.task, "none", options.whole, s) for s in range(options.seeds)]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         variant = Variant(
@@ -261,9 +269,9 @@ def main() -> None:
             least=options.least,
         )
         results = list(pool.map(partial(run, variant=variant), *zip(*jobs, strict=True)))
-    whole_curves = [r["curve"] for r in results if r["curve"]]
+    whole_curves = [r["curve"] for r in results if r["fidelity"] == "none"]
     curve = np.mean(whole_curves, axis=0) if whole_curves else full_curve(table, options.seeds)
-    results = [r for r in results if not r["curve"]]
+    results = [r for r in results if r["fidelity"] != "none"]
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
     evaluation = evaluation_share(table.first_seed)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from contestants import N_INITIAL, Rows, strategy_of_rows
-from table import Table
+from table import OBJECTIVES, Table
 
 from autopeft.cost.cost import Cost
+from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 from autopeft.study.strategy import Candidate
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 
@@ -24,23 +25,52 @@ class Shuffled:
         return Candidate(assignment=self._points[number]) if number < len(self._points) else None
 
 
-class Ours:
-    """Asks for ten points in a random order, then for what a search would ask for."""
+class _Searched:
+    """Asks for ten points in a random order, then for what a strategy would ask for."""
 
     def __init__(self, table: Table, seed: int) -> None:
-        rows = Rows(table)
-        order = np.random.default_rng(seed).permutation(len(rows))
+        self.rows = Rows(table)
+        order = np.random.default_rng(seed).permutation(len(self.rows))
         self._start = {table.first_seed[i].digest: table.first_seed[i].point for i in order}
-        self._strategy = strategy_of_rows(rows, seed, "matern")
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
         qualities = {r.quality for r in records if r.quality is not None}
         if number >= N_INITIAL and len(qualities) > 1:
-            return self._strategy.ask(records, number)
+            return self.searched(records, number)
         # Early accuracies may all be those of a guess, of which nothing can be learned.
         tried = {record.spec.configuration.digest for record in records}
         left = (point for digest, point in self._start.items() if digest not in tried)
         return Candidate(assignment=next(left))
+
+    def searched(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        """Return what the strategy asks for."""
+        raise NotImplementedError
+
+
+class Ours(_Searched):
+    """The strategy of a search, with the table for its space."""
+
+    def __init__(self, table: Table, seed: int) -> None:
+        super().__init__(table, seed)
+        self._strategy = strategy_of_rows(self.rows, seed, "matern")
+
+    def searched(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        return self._strategy.ask(records, number)
+
+
+class Sampled(_Searched):
+    """One of Optuna's samplers, which gets the nearest row to what it suggests."""
+
+    def __init__(self, table: Table, seed: int, *, name: str) -> None:
+        super().__init__(table, seed)
+        self._strategy = OptunaStrategy(name, table.space, OBJECTIVES, seed)
+
+    def searched(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        candidate = self._strategy.ask(records, number)
+        assert candidate is not None
+        tried = [self.rows.number[r.spec.configuration.digest] for r in records]
+        nearest = self.rows.nearest(candidate.assignment, tried)
+        return Candidate(assignment=self.rows.table.first_seed[nearest].point)
 
 
 class Memory:

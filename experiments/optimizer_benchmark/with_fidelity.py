@@ -1,0 +1,119 @@
+"""How much hypervolume do strategies have for how much training, with early stopping and without?
+
+    python experiments/optimizer_benchmark/with_fidelity.py --task sst2 --seeds 20 --workers 2
+
+The real study over a table (`fidelity.py`): strategies begin with the same ten rows of a seed; each
+searches with `--fidelity asha` and without stopping. Training is counted in full trainings.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from compare import mean_and_error
+from fidelity import HERE, STRATEGIES, Variant, run
+from numpy.typing import NDArray
+
+from autopeft.study import rungs
+
+#: Full trainings at which shares are shown.
+AT = (10, 15, 20, 25)
+
+
+def search(path: Path, task: str, strategy: str, fidelity: str, size: int, seed: int) -> Any:
+    """Do one search."""
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    variant = Variant(
+        strategy=strategy,
+        measured="all",
+        foresee=(),
+        going_on=rungs.GOING_ON,
+        least=rungs.LEAST_KEPT,
+    )
+    return {**run(path, task, fidelity, size, seed, variant=variant), "strategy": strategy}
+
+
+def after(result: dict[str, Any], trainings: Sequence[float]) -> NDArray[np.float64]:
+    """Return the share of the hypervolume that a search had after so much training."""
+    ended = np.searchsorted(result["spent"], np.asarray(trainings) + 1e-9, side="right")
+    return np.array([0.0, *result["curve"]])[ended]
+
+
+def summary(results: Sequence[dict[str, Any]]) -> str:
+    """Return a table in Markdown."""
+    lines = [
+        "| strategy | fidelity | trials | full trainings | "
+        + " | ".join(f"after {n}" for n in AT)
+        + " | at the end |",
+        "| --- |" + " --- |" * (len(AT) + 4),
+    ]
+    for strategy, fidelity in dict.fromkeys((r["strategy"], r["fidelity"]) for r in results):
+        own = [r for r in results if (r["strategy"], r["fidelity"]) == (strategy, fidelity)]
+        shares = np.array([after(r, AT) for r in own])
+        cells = [
+            mean_and_error(column) for column in (*shares.T.tolist(), [r["share"] for r in own])
+        ]
+        took = float(np.mean([r["trainings"] for r in own]))
+        lines.append(
+            f"| {strategy} | {fidelity} | {own[0]['trials']} | {took:.1f} | "
+            + " | ".join(cells)
+            + " |"
+        )
+    return "\n".join(lines)
+
+
+def draw(results: Sequence[dict[str, Any]], to: Path) -> None:
+    """Draw mean curves with bands of two standard errors; dashed without stopping."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for number, strategy in enumerate(dict.fromkeys(r["strategy"] for r in results)):
+        for fidelity, style in (("asha", "-"), ("none", "--")):
+            own = [r for r in results if (r["strategy"], r["fidelity"]) == (strategy, fidelity)]
+            x = np.linspace(1, min(r["spent"][-1] for r in own), 100)
+            shares = np.array([after(r, x) for r in own])
+            mean, error = shares.mean(axis=0), 2 * shares.std(axis=0, ddof=1) / len(own) ** 0.5
+            axes.plot(x, mean, style, color=f"C{number}", label=f"{strategy}, {fidelity}")
+            axes.fill_between(x, mean - error, mean + error, color=f"C{number}", alpha=0.1)
+    axes.set(xlabel="full trainings", ylabel="share of the table's hypervolume")
+    axes.legend()
+    figure.savefig(to, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default="sst2")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--to", type=Path, help="default: with-fidelity-TASK.json beside this file")
+    options = parser.parse_args()
+    to = options.to or HERE / f"with-fidelity-{options.task}.json"
+    jobs = [
+        (strategy, fidelity, options.trials, seed)
+        for seed in range(options.seeds)
+        for strategy in STRATEGIES
+        for fidelity in ("asha", "none")
+    ]
+    one = partial(search, HERE / f"{options.task}.jsonl", options.task)
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        results = list(pool.map(one, *zip(*jobs, strict=True)))
+    to.write_text(json.dumps(results) + "\n", encoding="utf-8")
+    draw(results, to.with_suffix(".png"))
+    print(summary(results))
+
+
+if __name__ == "__main__":
+    main()
