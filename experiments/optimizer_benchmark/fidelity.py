@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from replay import Memory, Ours, Sampled, Shuffled
+from replay import Memory, Searched, Shuffled, ours, sampler
 from rung_signals import without_averaging
 from table import OBJECTIVES, Table, Training, read_table
 
@@ -44,12 +44,12 @@ from autopeft.study.study import PointCosts, Study, StudyPlan
 from autopeft.trials.trial import RungReport, TrialRecord
 
 HERE = Path(__file__).parent
-RANDOM, OURS = "random", "ours"
+RANDOM = "random"
 STRATEGIES = {
     RANDOM: Shuffled,
-    "tpe": partial(Sampled, name="tpe"),
-    "nsga2": partial(Sampled, name="nsga2"),
-    OURS: Ours,
+    "tpe": partial(Searched, strategy=partial(sampler, name="tpe")),
+    "nsga2": partial(Searched, strategy=partial(sampler, name="nsga2")),
+    "ours": partial(Searched, strategy=ours),
 }
 SIZES = (16, 40, 80, 120, 200)
 #: Largest share of a table that a search may start: of all, every order finds the same.

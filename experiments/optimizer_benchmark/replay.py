@@ -1,6 +1,6 @@
 """What a study is given when it runs over a table: points to try, and a place for its records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,9 @@ from autopeft.cost.cost import Cost
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 from autopeft.study.strategy import Candidate
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
+
+#: Returns the next point, given all trials and its number.
+Ask = Callable[[Sequence[TrialRecord], int], Candidate | None]
 
 
 class Shuffled:
@@ -25,52 +28,42 @@ class Shuffled:
         return Candidate(assignment=self._points[number]) if number < len(self._points) else None
 
 
-class _Searched:
-    """Asks for ten points in a random order, then for what a strategy would ask for."""
+class Searched:
+    """Asks for ten points in a random order, then for what a strategy asks for among the rows."""
 
-    def __init__(self, table: Table, seed: int) -> None:
-        self.rows = Rows(table)
-        order = np.random.default_rng(seed).permutation(len(self.rows))
+    def __init__(self, table: Table, seed: int, *, strategy: Callable[[Rows, int], Ask]) -> None:
+        rows = Rows(table)
+        order = np.random.default_rng(seed).permutation(len(rows))
         self._start = {table.first_seed[i].digest: table.first_seed[i].point for i in order}
+        self._ask = strategy(rows, seed)
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
         qualities = {r.quality for r in records if r.quality is not None}
         if number >= N_INITIAL and len(qualities) > 1:
-            return self.searched(records, number)
+            return self._ask(records, number)
         # Early accuracies may all be those of a guess, of which nothing can be learned.
         tried = {record.spec.configuration.digest for record in records}
         left = (point for digest, point in self._start.items() if digest not in tried)
         return Candidate(assignment=next(left))
 
-    def searched(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
-        """Return what the strategy asks for."""
-        raise NotImplementedError
+
+def ours(rows: Rows, seed: int) -> Ask:
+    """Return the strategy of a search, with the table for its space."""
+    return strategy_of_rows(rows, seed, "matern").ask
 
 
-class Ours(_Searched):
-    """The strategy of a search, with the table for its space."""
+def sampler(rows: Rows, seed: int, *, name: str) -> Ask:
+    """Return one of Optuna's samplers, which gets the nearest row to what it suggests."""
+    strategy = OptunaStrategy(name, rows.table.space, OBJECTIVES, seed)
 
-    def __init__(self, table: Table, seed: int) -> None:
-        super().__init__(table, seed)
-        self._strategy = strategy_of_rows(self.rows, seed, "matern")
-
-    def searched(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
-        return self._strategy.ask(records, number)
-
-
-class Sampled(_Searched):
-    """One of Optuna's samplers, which gets the nearest row to what it suggests."""
-
-    def __init__(self, table: Table, seed: int, *, name: str) -> None:
-        super().__init__(table, seed)
-        self._strategy = OptunaStrategy(name, table.space, OBJECTIVES, seed)
-
-    def searched(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
-        candidate = self._strategy.ask(records, number)
+    def ask(records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        candidate = strategy.ask(records, number)
         assert candidate is not None
-        tried = [self.rows.number[r.spec.configuration.digest] for r in records]
-        nearest = self.rows.nearest(candidate.assignment, tried)
-        return Candidate(assignment=self.rows.table.first_seed[nearest].point)
+        tried = [rows.number[r.spec.configuration.digest] for r in records]
+        nearest = rows.nearest(candidate.assignment, tried)
+        return Candidate(assignment=rows.table.first_seed[nearest].point)
+
+    return ask
 
 
 class Memory:

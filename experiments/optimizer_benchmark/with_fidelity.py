@@ -28,8 +28,10 @@ from autopeft.study import rungs
 AT = (10, 15, 20, 25)
 
 
-def search(path: Path, task: str, strategy: str, fidelity: str, size: int, seed: int) -> Any:
-    """Do one search."""
+def search(
+    path: Path, task: str, strategy: str, fidelity: str, size: int, seed: int
+) -> dict[str, Any]:
+    """Do one search; return what it took and found."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     variant = Variant(
