@@ -24,7 +24,7 @@ import torch
 from compare import HERE, MANY, RANDOM, mean_and_error, rows_of, run, shares_of
 from contestants import Rows
 from make_table import engine_of, problem_of
-from real_search import ORDERS, PORTFOLIO, as_run, read
+from real_search import ORDERS, PORTFOLIO, add_data_options, as_run, read
 from replay import Memory
 
 from autopeft.api.problem import Problem
@@ -130,7 +130,7 @@ def summary(
         spent = [[row["spent"] for row in ended] for ended in searches]
         mean = float(np.mean([one[-1] for one in curves]))
         took = float(np.mean([one[-1] for one in spent]))
-        same = int(np.searchsorted(np.maximum.accumulate(curve), mean)) + 1
+        same = int(np.searchsorted(curve, mean)) + 1
         beyond = same > len(curve)
         lines.append(
             f"| {fidelity} | {len(searches)} | {len(searches[0])} | {took:.1f} | "
@@ -153,11 +153,7 @@ def first(spent: Sequence[Sequence[float]], curves: Sequence[Sequence[float]], g
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", default="sst2")
-    parser.add_argument("--data", type=Path, help="without it, what was trained is shown")
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--eval-rows", type=int, default=600)
-    parser.set_defaults(epochs=1.0)  # as the rows of the table
+    add_data_options(parser)
     parser.add_argument("--fidelities", nargs="+", choices=STOPPING, default=["asha", "shortlist"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40)

@@ -100,13 +100,18 @@ def read(path: Path) -> dict[Key, list[Row]]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is trained on; the defaults are those of the table of SST-2."""
     parser.add_argument("--task", default="sst2")
     parser.add_argument("--data", type=Path, help="without it, what was trained is shown")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--eval-rows", type=int, default=600)
     parser.set_defaults(epochs=1.0)  # as the rows of the table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_data_options(parser)
     parser.add_argument("--surrogate", default="matern")
     parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO)
     parser.add_argument("--seeds", type=int, default=6)
