@@ -26,13 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from replay import Memory, Searched, Shuffled, ours, sampler
+from replay import Searched, Shuffled, adapter_cost, ours, replay, sampler
 from rung_signals import without_averaging
 from table import OBJECTIVES, Table, Training, read_table
 
-from autopeft.cost.cost import Cost
-from autopeft.runners.simulated import SimulatedRunner
-from autopeft.space.configuration import Configuration
 from autopeft.study import rungs as rungs_module
 from autopeft.study.evidence import rung_evidence
 from autopeft.study.front import front_hypervolume
@@ -40,7 +37,7 @@ from autopeft.study.pareto import hypervolume
 from autopeft.study.rungs import FIDELITIES, rung_shares
 from autopeft.study.signals import SIGNALS
 from autopeft.study.standing import Comparison
-from autopeft.study.study import PointCosts, Study, StudyPlan
+from autopeft.study.study import PointCosts
 from autopeft.trials.trial import RungReport, TrialRecord
 
 HERE = Path(__file__).parent
@@ -96,46 +93,29 @@ def run(
     rungs_module.GOING_ON, rungs_module.LEAST_KEPT = variant.going_on, variant.least
     table = table_of(path, task, both_ways=variant.measured != "all")
     trainings = table.first_seed
-    metric = next(iter(trainings[0].reports[-1].metrics))
-    plan = StudyPlan(
-        objectives=OBJECTIVES,
-        reference=table.reference,
-        quality_metric=metric,
-        eval_rows=600,
-        max_trials=size,
-        max_seconds=None,
-        rungs=rung_shares(fidelity),
-        epochs=1.0,
-        seed=0,
+    costs = {t.digest: adapter_cost(t.adapter_params) for t in trainings}
+    records = replay(
+        {(t.digest, 0): variant.shown(t) for t in trainings},
+        PointCosts(configuration=table.space.configuration, cost=lambda c: costs[c.digest]),
+        table.reference,
+        STRATEGIES[variant.strategy](table, seed),
         fidelity=fidelity,
+        trials=size,
     )
-    costs = {t.digest: t.adapter_params for t in trainings}
-
-    def cost(configuration: Configuration) -> Cost:
-        adapter_params = costs[configuration.digest]
-        return Cost(
-            adapter_params=adapter_params, head_params=0, base_params=1, peak_memory_bytes=0
-        )
-
-    points = PointCosts(configuration=table.space.configuration, cost=cost)
-    runner = SimulatedRunner({(t.digest, 0): variant.shown(t) for t in trainings})
-    memory = Memory()
-    chosen = STRATEGIES[variant.strategy](table, seed)
-    runner.run(Study(plan, points, chosen, memory, runner.clock))
     comparison = Comparison(objectives=OBJECTIVES, reference=table.reference)
-    rungs = range(len(plan.rungs) - 1)
-    evidence = [rung_evidence(memory.records, rung, comparison).to_dict() for rung in rungs]
+    rungs = range(len(rung_shares(fidelity)) - 1)
+    evidence = [rung_evidence(records, rung, comparison).to_dict() for rung in rungs]
     # In a short list none has ended before all have started.
     ends = range(1, size + 1) if fidelity != "shortlist" else ()
-    curve = [share(memory.records[:n], table) for n in ends]
-    spent = np.cumsum([record.fidelity for record in memory.records]).tolist()
+    curve = [share(records[:n], table) for n in ends]
+    spent = np.cumsum([record.fidelity for record in records]).tolist()
     return {
         "fidelity": fidelity,
         "trials": size,
         "seed": seed,
-        "trainings": sum(record.fidelity for record in memory.records),
-        "evaluations": sum(len(record.reports) for record in memory.records),
-        "share": share(memory.records, table),
+        "trainings": sum(record.fidelity for record in records),
+        "evaluations": sum(len(record.reports) for record in records),
+        "share": share(records, table),
         "rungs": evidence,
         "curve": curve,
         "spent": spent,

@@ -1,4 +1,4 @@
-"""What a study is given when it runs over a table: points to try, and a place for its records."""
+"""The real study over trainings that were recorded: points to try, and a place for its records."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,9 +9,16 @@ from contestants import N_INITIAL, Rows, strategy_of_rows
 from table import OBJECTIVES, Table
 
 from autopeft.cost.cost import Cost
+from autopeft.runners.simulated import Curves, SimulatedRunner
+from autopeft.study.objective import ReferencePoint
+from autopeft.study.rungs import rung_shares
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
-from autopeft.study.strategy import Candidate
+from autopeft.study.strategy import Candidate, Strategy
+from autopeft.study.study import PointCosts, Study, StudyPlan
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
+
+#: No time or repeat depends on it: how many rows qualities are said to be measured on.
+EVAL_ROWS = 600
 
 #: Returns the next point, given all trials and its number.
 Ask = Callable[[Sequence[TrialRecord], int], Candidate | None]
@@ -113,3 +120,45 @@ class Memory:
         record = replace(self.records[number], **changes)
         self.records = [*self.records[:number], record, *self.records[number + 1 :]]
         return record
+
+
+def replay(
+    curves: Curves,
+    points: PointCosts,
+    reference: ReferencePoint,
+    strategy: Strategy,
+    *,
+    fidelity: str,
+    trials: int,
+) -> list[TrialRecord]:
+    """Run a study whose trials are looked up; return them.
+
+    Args:
+        curves: What each training reported.
+        points: What a point is, and what it costs.
+        reference: Where hypervolume is measured from.
+        strategy: Who asks for points.
+        fidelity: Who goes on from a rung.
+        trials: How many points are tried.
+    """
+    reports = next(iter(curves.values()))
+    plan = StudyPlan(
+        objectives=OBJECTIVES,
+        reference=reference,
+        quality_metric=next(iter(reports[-1].metrics)),
+        eval_rows=EVAL_ROWS,
+        max_trials=trials,
+        max_seconds=None,
+        rungs=rung_shares(fidelity),
+        epochs=1.0,
+        seed=0,
+        fidelity=fidelity,
+    )
+    runner, memory = SimulatedRunner(curves), Memory()
+    runner.run(Study(plan, points, strategy, memory, runner.clock))
+    return memory.records
+
+
+def adapter_cost(adapter_params: int) -> Cost:
+    """Return a cost of which only the parameters are looked at."""
+    return Cost(adapter_params=adapter_params, head_params=0, base_params=1, peak_memory_bytes=0)
