@@ -6,7 +6,7 @@ from autopeft.study.standing import Comparison
 from autopeft.trials.kept_checkpoints import LATE
 
 _NAMES = {
-    "blend": "losses and quality together",
+    "blend": "both losses together",
     "train_loss": "training loss",
     "quality": "quality",
     "eval_loss": "validation loss",

@@ -10,7 +10,7 @@ from autopeft.trials.trial import RungReport
 
 Numbers = NDArray[np.float64]
 
-#: The signals, of which each is larger for a better trial: the mean of the ranks of the others, at
+#: The signals, of which each is larger for a better trial: the mean of the ranks of both losses, at
 #: this rung and all before, the training loss, the quality and the loss on the validation rows.
 SIGNALS = ("blend", "train_loss", "quality", "eval_loss")
 
@@ -21,7 +21,9 @@ def signal_ranks(
     """Return how each signal ranks trials at a rung: 1 is worst, equal ones share a mean rank.
 
     Early measurements are noisy, and the noise of one rung is hardly that of the next. So the
-    blend takes what the rungs before have shown as well, each counting as much.
+    blend takes what the rungs before have shown as well, each counting as much. It takes losses
+    alone: they move with every step, an accuracy only where a row changes sides, which tells less
+    early and is mostly luck where rows are few.
 
     Args:
         curves: What each trial measured up to the rung, first to last; equally many of each.
@@ -29,7 +31,9 @@ def signal_ranks(
         weights: How many trials each curve stands for; `None` if for one.
     """
     rungs = [_single_ranks(reports, metric, weights) for reports in zip(*curves, strict=True)]
-    blend = np.sum([ranks for single in rungs for ranks in single.values()], axis=0)
+    blend = np.sum(
+        [single[loss] for single in rungs for loss in ("train_loss", "eval_loss")], axis=0
+    )
     return {"blend": mid_ranks(blend, weights), **rungs[-1]}
 
 

@@ -20,7 +20,7 @@ def test_without_stopping_there_is_nothing_to_say() -> None:
 def test_what_was_not_measured_is_called_assumed() -> None:
     (line,) = rung_lines(summary([record(0, [0.6, 0.7], 100)]))
     assert line == (
-        "At 33 % of a training trials are compared by losses and quality together: how well that "
+        "At 33 % of a training trials are compared by both losses together: how well that "
         f"ranks them like the end was not measured, {ASSUMED['blend']:.2f} is assumed."
     )
 

@@ -75,6 +75,23 @@ def test_the_blend_is_of_all_rungs_and_the_others_of_the_last(values: Curves) ->
     assert again["blend"].tolist() == last["blend"].tolist()
 
 
+@given(st.lists(PLACES, min_size=2, max_size=12))
+def test_the_blend_takes_losses_alone(values: Curves) -> None:
+    curves = curves_of(values)
+    lucky = [[replace(r, metrics={"accuracy": -float(i)}) for r in c] for i, c in enumerate(curves)]
+    found = [signal_ranks(c, "accuracy")["blend"].tolist() for c in (curves, lucky)]
+    assert found[0] == found[1]
+
+
+def test_where_nothing_is_validated_the_blend_is_the_training_loss() -> None:
+    blind = [
+        [replace(r, eval_loss=math.nan) for r in c]
+        for c in curves_of([((0.5, 1.0),), ((0.9, 3.0),), ((0.1, 2.0),)])
+    ]
+    found = signal_ranks(blind, "accuracy")
+    assert found["blend"].tolist() == found["train_loss"].tolist() == [3.0, 1.0, 2.0]
+
+
 def test_an_earlier_rung_tells_what_the_last_does_not() -> None:
     """Two trials that the last rung shows alike."""
     alike = signal_ranks(
