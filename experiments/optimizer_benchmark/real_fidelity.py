@@ -8,7 +8,8 @@ The study of `autopeft search --trials 40 --fidelity ...` itself, each trial rea
 the searches of `real_search.py`, which train every point to the end. Shown are the training that
 was spent, in full trainings, the hypervolume as a share of that of the whole table, how many
 trainings to the end have the same in the mean, and as a ratio how much less was spent. Searches are
-written down when they end; a second run does those that are missing.
+written down when they end; a second run does those that are missing. With `--known FILE` what the
+searches of such a file trained, with the same fidelity, is looked up as far as it goes.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from contestants import Rows
 from make_table import engine_of, problem_of
 from real_search import ORDERS, PORTFOLIO, add_data_options, as_run, read
 from replay import Memory
+from table import training_of
 
 from autopeft.api.problem import Problem
 from autopeft.api.wiring import build_strategy
@@ -33,8 +35,8 @@ from autopeft.runners.local import run_trial
 from autopeft.study.rungs import FIDELITIES
 from autopeft.study.study import PointCosts, Study
 from autopeft.trials.engine import Engine
-from autopeft.trials.ports import SystemClock
-from autopeft.trials.trial import TrialRecord, TrialSpec, TrialStatus
+from autopeft.trials.ports import Decision, SystemClock
+from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 
 #: The search of `real_search.py` that stops nothing early.
 WHOLE = ("matern", PORTFOLIO)
@@ -46,6 +48,7 @@ class Spent:
 
     def __init__(self) -> None:
         self.trainings, self.evaluations = 0.0, 0
+        self._shares: dict[int, float] = {}
         self.ended: list[dict[str, Any]] = []
 
     def started(self, _: TrialRecord) -> None:
@@ -53,9 +56,11 @@ class Spent:
 
     def reported(self, record: TrialRecord) -> None:
         """Count the steps since the rung before, and the evaluation."""
-        before = record.reports[-2].fidelity if len(record.reports) > 1 else 0.0
-        self.trainings += record.fidelity - before
-        self.evaluations += 1
+        before = self._shares.get(record.number, 0.0)
+        if record.fidelity > before:  # what was looked up before it was trained is told twice
+            self._shares[record.number] = record.fidelity
+            self.trainings += record.fidelity - before
+            self.evaluations += 1
 
     def finished(self, record: TrialRecord) -> None:
         """Write down a trial that does not only pause."""
@@ -76,7 +81,39 @@ class Spent:
         )
 
 
-def search(problem: Problem, engine: Engine, rows: Rows, fidelity: str, seed: int) -> Spent:
+def known_reports(
+    rows: Sequence[Mapping[str, Any]], fidelity: str
+) -> dict[str, Sequence[RungReport]]:
+    """Return what searches with a fidelity trained, by digest; the longest of each."""
+    known: dict[str, Sequence[RungReport]] = {}
+    for row in sorted(rows, key=lambda row: len(row["reports"])):
+        if row["fidelity"] == fidelity:
+            known[row["digest"]] = training_of({**row, "seed": 0}).reports
+    return known
+
+
+def looked_up(reports: Sequence[RungReport], number: int, study: Study) -> bool:
+    """Tell a study what is known of a trial; return whether that was enough."""
+    made = len(study.records[number].reports)
+    for report in reports[max(made - 1, 0) :]:
+        decision = study.report(number, report)
+        if decision is Decision.PAUSE:
+            return True
+        if report.last or decision is Decision.STOP:
+            status = TrialStatus.COMPLETE if report.last else TrialStatus.STOPPED
+            study.finish(number, TrialResult(status=status, seconds=report.seconds))
+            return True
+    return False
+
+
+def search(
+    problem: Problem,
+    engine: Engine,
+    rows: Rows,
+    fidelity: str,
+    seed: int,
+    known: Mapping[str, Sequence[RungReport]],
+) -> Spent:
     """Do one search; the seed is that of the strategy, trainings have that of the table."""
     plan = replace(problem.plan(), reference=rows.table.reference)
     asked = problem.request.model_copy(update={"seed": seed})
@@ -86,7 +123,8 @@ def search(problem: Problem, engine: Engine, rows: Rows, fidelity: str, seed: in
     study = Study(plan, points, strategy, Memory(), SystemClock(), [spent])
     with tempfile.TemporaryDirectory() as folder:
         while isinstance(spec := study.next_trial(), TrialSpec):
-            run_trial(engine, spec, Path(folder) / str(spec.number), study)
+            if not looked_up(known.get(spec.configuration.digest, ()), spec.number, study):
+                run_trial(engine, spec, Path(folder) / str(spec.number), study)
     for row in spent.ended:
         row.update(search=seed, fidelity=fidelity)
     return spent
@@ -151,12 +189,18 @@ def first(spent: Sequence[Sequence[float]], curves: Sequence[Sequence[float]], g
     return f"{np.median(reached):.1f} ({len(reached)} of {len(needed)})" if reached else "none"
 
 
+def trials_of(path: Path) -> list[dict[str, Any]]:
+    """Return the trials that a file holds."""
+    return list(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_options(parser)
     parser.add_argument("--fidelities", nargs="+", choices=STOPPING, default=["asha", "shortlist"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--known", type=Path)
     parser.add_argument(
         "--to", type=Path, help="default: real-fidelity-TASK.jsonl beside this file"
     )
@@ -165,14 +209,16 @@ def main() -> None:
     to = options.to or HERE / f"real-fidelity-{options.task}.jsonl"
     table = HERE / f"{options.task}.jsonl"
     rows = rows_of(table, options.task)
-    found = list(map(json.loads, to.read_text("utf-8").splitlines())) if to.exists() else []
+    found = trials_of(to) if to.exists() else []
+    earlier = trials_of(options.known) if options.known is not None else []
     held = {(row["fidelity"], row["search"]) for row in found}
     for seed in range(options.seeds if options.data is not None else 0):
         for fidelity in options.fidelities:
             if (fidelity, seed) in held:
                 continue
             problem = problem_of(options, trials=options.trials, fidelity=fidelity, repeats=1)
-            ended = search(problem, engine_of(problem), rows, fidelity, seed).ended
+            known = known_reports([*earlier, *found], fidelity)
+            ended = search(problem, engine_of(problem), rows, fidelity, seed, known).ended
             found += ended
             with to.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(row) + "\n" for row in ended)
