@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from plain import plain_model
 from table import OBJECTIVES, Table, Training
 
+from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost
 from autopeft.space.hyperparameter import Choice
 from autopeft.study.strategies.bayesian import BayesianStrategy
 from autopeft.study.strategies.candidate_domain import CandidateDomain
+from autopeft.study.strategies.drawing import tried_digests, untried_sobol
 from autopeft.study.strategies.gain import Gain, fitted
+from autopeft.study.strategies.local_search import Ranking, best_points
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
-from autopeft.study.strategy import Surrogate
+from autopeft.study.strategy import Candidate, Surrogate
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 
 #: Rows that everyone looks at before a model: the same for all with one seed.
@@ -118,8 +121,11 @@ def ours(rows: Rows, seed: int, surrogate: Surrogate) -> Chooser:
     return choose
 
 
-def plain(rows: Rows, seed: int, fit: Fit) -> Chooser:
-    """NEHVI on one-hot points with a model of each objective, as AutoPEFT has it."""
+def plain(rows: Rows, seed: int, fit: Fit) -> Callable[..., int]:
+    """NEHVI on one-hot points with a model of each objective, as AutoPEFT has it.
+
+    It learns from rows that were trained to the end alone; those that were `stopped` it leaves out.
+    """
     reference = [-position for position in rows.table.reference.position]
     scaled = np.array(
         [
@@ -131,8 +137,8 @@ def plain(rows: Rows, seed: int, fit: Fit) -> Chooser:
     )
     none = np.zeros((len(rows), 0))
 
-    def choose(looked_at: Sequence[int]) -> int:
-        seen, left = list(looked_at), rows.left(looked_at)
+    def choose(looked_at: Sequence[int], stopped: Sequence[int] = ()) -> int:
+        seen, left = list(looked_at), rows.left([*looked_at, *stopped])
         step = 1000 * seed + len(seen)
         torch.manual_seed(step)
         x = rows.one_hot[seen]
@@ -141,6 +147,53 @@ def plain(rows: Rows, seed: int, fit: Fit) -> Chooser:
         return int(left[gain.of(rows.one_hot[left], none[left]).argmax()])
 
     return choose
+
+
+class PlainStrategy:
+    """NEHVI on one-hot points in the space itself, from quasi-random points.
+
+    It is told what fits the budget, and looks for points where a search does.
+    """
+
+    def __init__(self, table: Table, space: CandidateSpace, seed: int, n_initial: int) -> None:
+        self._table, self._space = table, space
+        self._domain = CandidateDomain(space)
+        self._seed, self._n_initial = seed, n_initial
+
+    def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        """Return the point with the largest expected gain."""
+        tried = tried_digests(records)
+        if number < self._n_initial:
+            return Candidate(
+                assignment=next(untried_sobol(self._space, self._seed, tried)),
+                notes={"origin": "sobol"},
+            )
+        step = 1000 * self._seed + number
+        reference = self._table.reference
+        measured = [r for r in records if r.quality is not None and not r.status.failed]
+        values = -np.array(
+            [reference.scaled([o.minimised(o.value(r)) for o in OBJECTIVES]) for r in measured]
+        )
+        torch.manual_seed(step)
+        x = self._rows([r.assignment for r in measured])
+        models = [plain_model(x, values[:, [k]], step) for k in (0, 1)]
+        corner = [-position for position in reference.position]
+        gain = Gain(ModelListGP(*models), (x, np.zeros((len(x), 0))), corner, seed=step)
+
+        def ranked(points: Sequence[dict[str, Any]]) -> Ranking:
+            new = {self._domain.key(point): point for point in points}
+            left = [point for key, point in new.items() if key not in tried]
+            if not left:
+                return []
+            gains = gain.of(self._rows(left), np.zeros((len(left), 0)))
+            return [(float(gains[i]), left[i]) for i in np.argsort(-gains, kind="stable")]
+
+        best_first = [measured[i].assignment for i in np.argsort(-values[:, 0], kind="stable")]
+        best = best_points(self._domain, ranked, best_first, np.random.default_rng(step))
+        return Candidate(assignment=best[0][1], notes={"origin": "nehvi"})
+
+    def _rows(self, points: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        return np.stack([_one_hot(self._table, point) for point in points])
 
 
 def optuna_sampler(rows: Rows, seed: int, name: str) -> Chooser:
@@ -161,13 +214,19 @@ def random_rows(rows: Rows, seed: int) -> Chooser:
     return lambda looked_at: order[len(looked_at)]
 
 
+#: What NEHVI on one-hot points models objectives by.
+FITS: Mapping[str, Fit] = {
+    "plain": plain_model,
+    "saasbo": lambda x, y, seed: fitted(x, y, "saas", seed),
+}
+
 CONTESTANTS: Mapping[str, Callable[[Rows, int], Chooser]] = {
     "random": random_rows,
     "tpe": lambda rows, seed: optuna_sampler(rows, seed, "tpe"),
     "nsga2": lambda rows, seed: optuna_sampler(rows, seed, "nsga2"),
     "optuna-gp": lambda rows, seed: optuna_sampler(rows, seed, "gp"),
-    "plain": lambda rows, seed: plain(rows, seed, plain_model),
-    "saasbo": lambda rows, seed: plain(rows, seed, lambda x, y, n: fitted(x, y, "saas", n)),
+    "plain": lambda rows, seed: plain(rows, seed, FITS["plain"]),
+    "saasbo": lambda rows, seed: plain(rows, seed, FITS["saasbo"]),
     "ours": lambda rows, seed: ours(rows, seed, "matern"),
     "ours-saas": lambda rows, seed: ours(rows, seed, "saas"),
 }

@@ -3,15 +3,15 @@
     python experiments/optimizer_benchmark/fidelity.py --task sst2 --seeds 20
 
 The real study runs over a table of trainings: points come in a random order, and what a trial
-reports is looked up. With `--strategy` a search chooses them, after ten, and `none` is such a
-search too. Each fidelity does searches of several sizes. Shown are the training that they
-took, in full trainings, their hypervolume as a share of that of the whole table, and how many
-trainings to the end reach the same (`none`), as a ratio: of training alone, and with the
-evaluations at rungs, where a training of `none` has one, at its end. `--measured plain` takes what
-rungs would have shown without averaged weights, of the trainings that were measured either way, and
-`--measured both-ways` the same trainings with averaged weights. `--foresee 0` shows the quality at
-the end at rung 0 instead of what was measured there: how much is lost because a rung does not know.
-`--going-on` and `--least` change whom a short list keeps.
+reports is looked up. With `--strategy` a search chooses them, after ten, and `none` are the same
+searches as `compare.py` wrote them down. Each fidelity does searches of several sizes. Shown are
+the training that they took, in full trainings, their hypervolume as a share of that of the whole
+table, and how many trainings to the end reach the same (`none`), as a ratio: of training alone, and
+with the evaluations at rungs, where a training of `none` has one, at its end. `--measured plain`
+takes what rungs would have shown without averaged weights, of the trainings that were measured
+either way, and `--measured both-ways` the same trainings with averaged weights. `--foresee 0` shows
+the quality at the end at rung 0 instead of what was measured there: how much is lost because a rung
+does not know. `--going-on` and `--least` change whom a short list keeps.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from replay import Searched, Shuffled, adapter_cost, ours, replay, sampler
+from replay import Searched, Shuffled, adapter_cost, nehvi, ours, replay, sampler
 from rung_signals import without_averaging
 from table import OBJECTIVES, Table, Training, read_table
 
@@ -46,6 +46,9 @@ STRATEGIES = {
     RANDOM: Shuffled,
     "tpe": partial(Searched, strategy=partial(sampler, name="tpe")),
     "nsga2": partial(Searched, strategy=partial(sampler, name="nsga2")),
+    "optuna-gp": partial(Searched, strategy=partial(sampler, name="gp")),
+    "plain": partial(Searched, strategy=partial(nehvi, name="plain")),
+    "saasbo": partial(Searched, strategy=partial(nehvi, name="saasbo")),
     "ours": partial(Searched, strategy=ours),
 }
 SIZES = (16, 40, 80, 120, 200)
@@ -143,6 +146,14 @@ def full_curve(table: Table, seeds: int) -> np.ndarray:
     return np.mean(curves, axis=0) / hypervolume(values, position)
 
 
+def without_stopping(path: Path, strategy: str, seeds: int) -> list[list[float]]:
+    """Return the curves of searches that train all to the end, from what `compare.py` wrote."""
+    file = HERE / f"compare-{path.stem}.json"
+    runs = json.loads(file.read_text(encoding="utf-8"))
+    curves = {r["seed"]: r["curve"] for r in runs if r["strategy"] == strategy}
+    return [curves[seed] for seed in range(seeds)]
+
+
 def _scaled(trainings: Sequence[Training], table: Table) -> np.ndarray:
     quality, params = OBJECTIVES
     rows = [
@@ -220,7 +231,6 @@ def main() -> None:
     parser.add_argument("--fidelities", nargs="+", choices=FIDELITIES, default=FIDELITIES[:-1])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--strategy", choices=STRATEGIES, default=RANDOM)
-    parser.add_argument("--whole", type=int, default=80, help="trials of `none` of a search")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--measured", choices=("all", "both-ways", "plain"), default="all")
     parser.add_argument("--foresee", type=int, nargs="+", default=())
@@ -238,8 +248,6 @@ def main() -> None:
         if size <= MOST * len(table.first_seed)
         for seed in range(options.seeds)
     ]
-    if options.strategy != RANDOM:  # of a random order the curve is known
-        jobs += [(path, options.task, "none", options.whole, s) for s in range(options.seeds)]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         variant = Variant(
             strategy=options.strategy,
@@ -249,9 +257,11 @@ def main() -> None:
             least=options.least,
         )
         results = list(pool.map(partial(run, variant=variant), *zip(*jobs, strict=True)))
-    whole_curves = [r["curve"] for r in results if r["fidelity"] == "none"]
-    curve = np.mean(whole_curves, axis=0) if whole_curves else full_curve(table, options.seeds)
-    results = [r for r in results if r["fidelity"] != "none"]
+    curve = (
+        full_curve(table, options.seeds)
+        if options.strategy == RANDOM
+        else np.mean(without_stopping(path, options.strategy, options.seeds), axis=0)
+    )
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
     evaluation = evaluation_share(table.first_seed)

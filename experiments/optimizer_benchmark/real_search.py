@@ -5,10 +5,11 @@
         --rows 640 --eval-rows 400
 
 `compare.py` lets strategies choose among the rows of a table. Here a search tries any point within
-the budget, from its own start (`--start portfolio`) or from quasi-random points (`--start sobol`);
-each is trained to the end, on the data of the table with the seed of its rows. Hypervolume is a
-share of that of the whole table, which are 400 random trainings. A second run goes on where the
-first ended; `--part I/N` takes every N-th seed from the I-th on.
+the budget, from its own start (`--start portfolio`) or from quasi-random points (`--start sobol`).
+`--strategy` names one of its surrogates, or whom it is compared with, which begins with random
+points. Each point is trained to the end, on the data of the table with the seed of its rows.
+Hypervolume is a share of that of the whole table, which are 400 random trainings. A second run goes
+on where the first ended; `--part I/N` takes every N-th seed from the I-th on.
 """
 
 import argparse
@@ -17,31 +18,38 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from compare import HERE, MANY, RANDOM, draw, rows_of, run, shares_of, summary
-from contestants import Rows, record
+from contestants import PlainStrategy, Rows, record
 from make_table import engine_of, problem_of, spec_of, train
 from table import training_of
 
 from autopeft.api.problem import Problem
-from autopeft.api.wiring import build_strategy
-from autopeft.study.strategy import Strategy
+from autopeft.api.wiring import build_strategy, n_initial
+from autopeft.study.strategy import Strategy, Surrogate
 from autopeft.trials.engine import Engine
 from autopeft.trials.trial import TrialRecord, TrialResult, TrialStatus
 
 #: Orders of the table that random search is the mean of.
 ORDERS = 20
 PORTFOLIO, SOBOL = "portfolio", "sobol"
+#: Strategies that are no surrogate of a search.
+PLAIN, OTHERS = "plain", ("tpe", "nsga2")
 Row = Mapping[str, Any]
-#: Surrogate, start and seed of a search.
+#: Strategy, start and seed of a search.
 Key = tuple[str, str, int]
 
 
-def strategy_of(problem: Problem, rows: Rows, start: str) -> Strategy:
+def strategy_of(problem: Problem, rows: Rows, name: str, start: str) -> Strategy:
     """Return what a search asks, with one of the two starts."""
+    if name == PLAIN:
+        asked = problem.request
+        return PlainStrategy(rows.table, problem.space, asked.seed, n_initial(asked.trials))
     strategy = build_strategy(problem, rows.table.reference)
+    if name in OTHERS:
+        return strategy
     if start == SOBOL:
         vars(strategy)["_well_known"] = {}
     return strategy
@@ -53,7 +61,7 @@ def search(
     """Go on with a search and yield what it trains."""
     name, start, seed = key
     problem = replace(problem, request=problem.request.model_copy(update={"seed": seed}))
-    strategy = strategy_of(problem, rows, start)
+    strategy = strategy_of(problem, rows, name, start)
     records = [trial(rows, row) for row in done]
     for number in range(len(records), problem.request.trials):
         started = time.process_time()
@@ -63,7 +71,7 @@ def search(
         spec = spec_of(problem, number, candidate.assignment, 0, (1.0,))
         found = train(engine, problem, spec, candidate.assignment)
         told = {"search": seed, "strategy": name, "start": start, "seconds": seconds}
-        row = {**found, **told, "origin": candidate.notes["origin"]}
+        row = {**found, **told, "origin": candidate.notes.get("origin", name)}
         records.append(trial(rows, row))
         yield row
 
@@ -112,7 +120,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_options(parser)
-    parser.add_argument("--surrogate", default="matern")
+    strategies = (*get_args(Surrogate), PLAIN, *OTHERS)
+    parser.add_argument("--strategy", choices=strategies, default="matern")
     parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--trials", type=int, default=40)
@@ -125,10 +134,14 @@ def main() -> None:
     rows = rows_of(table, options.task)
     if options.data is not None:
         index, parts = map(int, options.part.split("/"))
-        problem = problem_of(options, trials=options.trials, surrogate=options.surrogate)
+        asked = {"strategy": options.strategy} if options.strategy in OTHERS else {}
+        if options.strategy in get_args(Surrogate):
+            asked = {"surrogate": options.strategy}
+        problem = problem_of(options, trials=options.trials, **asked)
         engine = engine_of(problem)
         for seed in range(options.seeds)[index::parts]:
-            key = (options.surrogate, options.start, seed)
+            start = options.start if options.strategy in get_args(Surrogate) else SOBOL
+            key = (options.strategy, start, seed)
             for row in search(problem, engine, rows, key, read(to).get(key, [])):
                 with to.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")

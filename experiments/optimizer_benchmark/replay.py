@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from contestants import N_INITIAL, Rows, strategy_of_rows
+from contestants import FITS, N_INITIAL, Rows, plain, strategy_of_rows
 from table import OBJECTIVES, Table
 
 from autopeft.cost.cost import Cost
@@ -69,6 +69,20 @@ def sampler(rows: Rows, seed: int, *, name: str) -> Ask:
         tried = [rows.number[r.spec.configuration.digest] for r in records]
         nearest = rows.nearest(candidate.assignment, tried)
         return Candidate(assignment=rows.table.first_seed[nearest].point)
+
+    return ask
+
+
+def nehvi(rows: Rows, seed: int, *, name: str) -> Ask:
+    """Return NEHVI on one-hot points, which learns from the ends of trainings alone."""
+    choose = plain(rows, seed, FITS[name])
+
+    def ask(records: Sequence[TrialRecord], _: int) -> Candidate | None:
+        numbers = [rows.number[r.spec.configuration.digest] for r in records]
+        ended = [r.status is TrialStatus.COMPLETE for r in records]
+        seen = [n for n, end in zip(numbers, ended, strict=True) if end]
+        stopped = [n for n, end in zip(numbers, ended, strict=True) if not end]
+        return Candidate(assignment=rows.table.first_seed[choose(seen, stopped)].point)
 
     return ask
 

@@ -2,15 +2,15 @@
 
     python experiments/optimizer_benchmark/with_fidelity.py --task sst2 --seeds 20 --workers 2
 
-The real study over a table (`fidelity.py`): strategies begin with the same ten rows of a seed; each
-searches with `--fidelity asha` and without stopping. Training is counted in full trainings.
+The real study over a table (`fidelity.py`) with `--fidelity asha`, and the searches without
+stopping that `compare.py` wrote down: strategies begin with the same ten rows of a seed. Training
+is counted in full trainings. Runs are written down as they end; a second run does what is missing.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from compare import mean_and_error
-from fidelity import HERE, STRATEGIES, Variant, run
+from compare import as_text, mean_and_error
+from fidelity import HERE, STRATEGIES, Variant, run, without_stopping
 from numpy.typing import NDArray
 
 from autopeft.study import rungs
@@ -28,10 +28,8 @@ from autopeft.study import rungs
 AT = (10, 15, 20, 25)
 
 
-def search(
-    path: Path, task: str, strategy: str, fidelity: str, size: int, seed: int
-) -> dict[str, Any]:
-    """Do one search; return what it took and found."""
+def search(path: Path, task: str, strategy: str, trials: int, seed: int) -> dict[str, Any]:
+    """Do one search with early stopping; return what it took and found."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     variant = Variant(
@@ -41,7 +39,27 @@ def search(
         going_on=rungs.GOING_ON,
         least=rungs.LEAST_KEPT,
     )
-    return {**run(path, task, fidelity, size, seed, variant=variant), "strategy": strategy}
+    found = run(path, task, "asha", trials, seed, variant=variant)
+    kept = {name: found[name] for name in ("fidelity", "trials", "seed", "share")}
+    curves = {name: [round(x, 5) for x in found[name]] for name in ("curve", "spent")}
+    return {"strategy": strategy, **kept, **curves}
+
+
+def whole(path: Path, strategy: str, trials: int, seeds: int) -> list[dict[str, Any]]:
+    """Return searches without stopping, as if `search` had done them."""
+    spent = list(range(1, trials + 1))
+    return [
+        {
+            "strategy": strategy,
+            "fidelity": "none",
+            "trials": trials,
+            "seed": seed,
+            "share": curve[trials - 1],
+            "curve": curve[:trials],
+            "spent": spent,
+        }
+        for seed, curve in enumerate(without_stopping(path, strategy, seeds))
+    ]
 
 
 def after(result: dict[str, Any], trainings: Sequence[float]) -> NDArray[np.float64]:
@@ -64,7 +82,7 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
         cells = [
             mean_and_error(column) for column in (*shares.T.tolist(), [r["share"] for r in own])
         ]
-        took = float(np.mean([r["trainings"] for r in own]))
+        took = float(np.mean([r["spent"][-1] for r in own]))
         lines.append(
             f"| {strategy} | {fidelity} | {own[0]['trials']} | {took:.1f} | "
             + " | ".join(cells)
@@ -97,22 +115,30 @@ def draw(results: Sequence[dict[str, Any]], to: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", default="sst2")
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=[*STRATEGIES])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--to", type=Path, help="default: with-fidelity-TASK.json beside this file")
     options = parser.parse_args()
     to = options.to or HERE / f"with-fidelity-{options.task}.json"
+    path = HERE / f"{options.task}.jsonl"
+    stopped = json.loads(to.read_text(encoding="utf-8")) if to.exists() else []
+    held = {(r["strategy"], r["seed"]) for r in stopped}
     jobs = [
-        (strategy, fidelity, options.trials, seed)
+        (path, options.task, strategy, options.trials, seed)
         for seed in range(options.seeds)
-        for strategy in STRATEGIES
-        for fidelity in ("asha", "none")
+        for strategy in options.strategies
+        if (strategy, seed) not in held
     ]
-    one = partial(search, HERE / f"{options.task}.jsonl", options.task)
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        results = list(pool.map(one, *zip(*jobs, strict=True)))
-    to.write_text(json.dumps(results) + "\n", encoding="utf-8")
+        for found in pool.map(search, *zip(*jobs, strict=True)) if jobs else ():
+            stopped.append(found)
+            to.write_text(as_text(stopped), encoding="utf-8")
+    results = []
+    for strategy in STRATEGIES:
+        own = [r for r in stopped if r["strategy"] == strategy]
+        results += own + (whole(path, strategy, options.trials, len(own)) if own else [])
     draw(results, to.with_suffix(".png"))
     print(summary(results))
 
