@@ -24,9 +24,9 @@ LEAST_KEPT = 10
 #: not so good that much may be left out by it.
 GOING_ON = (5, 2)
 
-#: `asha` has the first rung of the others too where it comes after at least so many steps. Fewer
-#: have no mean of weights to evaluate (`trials/averaging.py`), and told next to nothing.
-LEAST_STEPS = 16
+#: `asha` has the first rung of the others too where it comes after at least so many steps: after
+#: 500 it saved a third of the training, after 7 and 21 little or nothing (docs/fidelity.md).
+LEAST_STEPS = 100
 
 _RUNGS = {"none": 1, "asha": 2, "hyperband": 3, "shortlist": 3}
 
