@@ -9,7 +9,7 @@ from autopeft.api.data_notes import cut_notes
 from autopeft.api.problem import Problem
 from autopeft.space.configuration import Value
 from autopeft.space.wording import layer_text, setting_text, target_text
-from autopeft.study.rungs import FIDELITIES, full_trainings
+from autopeft.study.rungs import FIDELITIES, full_trainings, rung_shares
 from autopeft.study.strategies.drawing import sobol_points
 from autopeft.study.strategies.start import lora_ladder
 from autopeft.trials.folder import StudyFolder
@@ -27,7 +27,6 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
     space, request, plan = problem.space, problem.request, problem.plan()
     rungs = plan.rungs
     repeats = plan.repeats.bound(request.trials)
-    steps = -(-len(problem.data.train) // problem.batch_size) * problem.epochs
     return {
         "task": problem.data.task.name,
         "metric": problem.data.task.quality,
@@ -53,17 +52,18 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         "trials": request.trials,
         "repeats": {"seeds": plan.repeats.seeds, "most": repeats},
         "rungs": list(rungs),
-        "steps_of_a_full_training": round(steps),
+        "steps_of_a_full_training": problem.steps,
         "fidelity": request.fidelity,
-        "full_training_equivalents": _cost(request.fidelity, request.trials, repeats),
+        "full_training_equivalents": _cost(problem, request.fidelity, repeats),
         "full_training_equivalents_by_fidelity": {
-            name: _cost(name, request.trials, repeats) for name in FIDELITIES
+            name: _cost(problem, name, repeats) for name in FIDELITIES
         },
     }
 
 
-def _cost(fidelity: str, n_trials: int, repeats: int) -> dict[str, float]:
-    least, most = full_trainings(fidelity, n_trials)
+def _cost(problem: Problem, fidelity: str, repeats: int) -> dict[str, float]:
+    shares = rung_shares(fidelity, problem.steps)
+    least, most = full_trainings(fidelity, problem.request.trials, shares)
     return {"least": round(least, 2), "most": round(most + repeats, 2)}
 
 

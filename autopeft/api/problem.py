@@ -101,13 +101,24 @@ class Problem:
             eval_rows=len(self.data.validation),
             max_trials=self.request.trials,
             max_seconds=self.request.max_seconds,
-            rungs=_rungs(self.request),
+            rungs=self._rungs(),
             epochs=self.epochs,
             seed=self.request.seed,
             until_converged=self.request.until_converged,
             repeats=Repeats.asked(self.request.repeats, self.request.trials),
             fidelity=self.request.fidelity,
         )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of a full training, with the batch size of the request or the task."""
+        return round(-(-len(self.data.train) // self.batch_size) * self.epochs)
+
+    def _rungs(self) -> tuple[float, ...]:
+        """Return where trials are evaluated: at the rungs of early stopping, or for checkpoints."""
+        if self.request.checkpoints > 1:
+            return late_shares(self.request.checkpoints)
+        return rung_shares(self.request.fidelity, self.steps)
 
     def reference_point(self) -> ReferencePoint:
         """Return where hypervolume is measured from: see `ReferencePoint`."""
@@ -140,13 +151,6 @@ class Problem:
     def extremes(self) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
         """Return the points with the fewest and the most adapter parameters."""
         return self.space.smallest(), self.space.largest()
-
-
-def _rungs(request: SearchRequest) -> tuple[float, ...]:
-    """Return where trials are evaluated: at the rungs of early stopping, or for checkpoints."""
-    if request.checkpoints > 1:
-        return late_shares(request.checkpoints)
-    return rung_shares(request.fidelity)
 
 
 def resolve(request: SearchRequest) -> Problem:

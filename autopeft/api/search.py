@@ -175,7 +175,6 @@ def _prepare(
     problem: Problem, folder: StudyFolder, workload: Workload, observers: ObserverFactory
 ) -> _Search:
     recorded = folder.manifest()
-    # The reference point of the first run stays, whatever a newer version would compute.
     reference = ReferencePoint.from_dict(recorded["reference"])
     runner = build_runner(problem, workload, folder)
     strategy = build_strategy(problem, reference, kept_past(problem, folder))
@@ -195,8 +194,12 @@ def _prepare(
         checkpoints.finished(record)
     clock = SystemClock()
     live = LiveReport(folder, tracker.keep, clock)
+    # What the first run was measured by stays, whatever a newer version would compute.
+    plan = replace(problem.plan(), reference=reference)
+    if store.records:
+        plan = replace(plan, rungs=store.records[0].spec.rungs)
     study = Study(
-        problem.plan(),
+        plan,
         PointCosts(configuration=problem.configuration, cost=problem.cost),
         strategy,
         store,

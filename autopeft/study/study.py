@@ -282,7 +282,7 @@ class Study:
             return 0.0
         share = self.plan.rungs[0]
         n_trials = len(self._searched()) + 1
-        whole = full_trainings(self.plan.fidelity, n_trials)[0]
+        whole = full_trainings(self.plan.fidelity, n_trials, self.plan.rungs)[0]
         return elapsed / (share * self._started_here) * (whole - share * (n_trials - 1))
 
     def _tell(self, event: str, record: TrialRecord) -> None:

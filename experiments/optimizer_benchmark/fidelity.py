@@ -34,7 +34,7 @@ from autopeft.study import rungs as rungs_module
 from autopeft.study.evidence import rung_evidence
 from autopeft.study.front import front_hypervolume
 from autopeft.study.pareto import hypervolume
-from autopeft.study.rungs import FIDELITIES, rung_shares
+from autopeft.study.rungs import FIDELITIES
 from autopeft.study.signals import SIGNALS
 from autopeft.study.standing import Comparison
 from autopeft.study.study import PointCosts
@@ -106,7 +106,7 @@ def run(
         trials=size,
     )
     comparison = Comparison(objectives=OBJECTIVES, reference=table.reference)
-    rungs = range(len(rung_shares(fidelity)) - 1)
+    rungs = range(len(records[0].spec.rungs) - 1)
     evidence = [rung_evidence(records, rung, comparison).to_dict() for rung in rungs]
     # In a short list none has ended before all have started.
     ends = range(1, size + 1) if fidelity != "shortlist" else ()

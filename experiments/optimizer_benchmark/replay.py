@@ -163,7 +163,7 @@ def replay(
         eval_rows=EVAL_ROWS,
         max_trials=trials,
         max_seconds=None,
-        rungs=rung_shares(fidelity),
+        rungs=rung_shares(fidelity, reports[-1].step),
         epochs=1.0,
         seed=0,
         fidelity=fidelity,

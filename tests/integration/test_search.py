@@ -14,6 +14,7 @@ from autopeft.api.result import SearchResult
 from autopeft.api.search import resume_search
 from autopeft.errors import RequestError, StudyError
 from autopeft.report.mlflow_runs import EXPERIMENT, local_place
+from autopeft.study import rungs
 from autopeft.trials.trial import TrialRecord, TrialStatus
 from tests.command import as_options, run
 from tests.tiny import save_tiny
@@ -198,6 +199,18 @@ def test_more_trials_for_a_study(tiny_settings: dict[str, Any], tmp_path: Path) 
     more = resume_search(tmp_path / "s", {"trials": 3})
     assert outcome(more.trials[:2]) == outcome(first.trials)
     assert len(more.trials) == 3
+
+
+def test_a_resumed_study_keeps_its_rungs(
+    tiny_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of autopeft may look at trials earlier."""
+    first = autopeft.search(study=tmp_path / "s", **{**tiny_settings, "trials": 1})
+    monkeypatch.setattr(rungs, "LEAST_STEPS", 1)
+    more = resume_search(tmp_path / "s", {"trials": 2})
+    new = autopeft.search(study=tmp_path / "new", **{**tiny_settings, "trials": 1})
+    shares = [t.spec.rungs for t in (*first.trials, *more.trials, *new.trials)]
+    assert [len(one) for one in shares] == [2, 2, 2, 3]
 
 
 def test_a_study_is_not_resumed_on_other_data(

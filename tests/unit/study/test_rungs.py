@@ -8,39 +8,59 @@ from autopeft.errors import UnknownNameError
 from autopeft.study.rungs import (
     FIDELITIES,
     LEAST_KEPT,
+    LEAST_STEPS,
     bracket,
     full_trainings,
     kept_of,
     rung_shares,
 )
 
+STEPS = 60
+
+
+def full(fidelity: str, n_trials: int) -> tuple[float, float]:
+    """Return what a search over short trainings costs."""
+    return full_trainings(fidelity, n_trials, rung_shares(fidelity, STEPS))
+
 
 def test_shares() -> None:
-    assert rung_shares("none") == (1.0,)
-    assert rung_shares("asha") == pytest.approx((1 / 3, 1.0))
-    assert rung_shares("hyperband") == rung_shares("shortlist") == pytest.approx((1 / 9, 1 / 3, 1))
+    three = pytest.approx((1 / 9, 1 / 3, 1))
+    assert rung_shares("none", STEPS) == (1.0,)
+    assert rung_shares("asha", STEPS) == pytest.approx((1 / 3, 1.0))
+    assert rung_shares("hyperband", STEPS) == rung_shares("shortlist", STEPS) == three
     with pytest.raises(UnknownNameError, match="Unknown fidelity 'fast'"):
-        rung_shares("fast")
+        rung_shares("fast", STEPS)
+
+
+def test_asha_looks_earlier_where_that_is_late_enough() -> None:
+    enough = 9 * LEAST_STEPS
+    assert len(rung_shares("asha", enough - 1)) == 2
+    assert rung_shares("asha", enough) == rung_shares("hyperband", enough)
+    assert rung_shares("asha", 1000 * enough) == rung_shares("hyperband", enough)
+    assert math.ceil(enough * rung_shares("asha", enough)[0]) >= LEAST_STEPS
 
 
 def test_costs_by_hand() -> None:
-    assert full_trainings("none", 40) == (40.0, 40.0)
-    assert full_trainings("asha", 9) == pytest.approx((9 * (1 / 3 + 2 / 9), 9.0))
+    assert full("none", 40) == (40.0, 40.0)
+    assert full("asha", 9) == pytest.approx((9 * (1 / 3 + 2 / 9), 9.0))
+    assert full_trainings("asha", 9, (1 / 9, 1 / 3, 1))[0] == pytest.approx(
+        9 / 9 + 3 * 2 / 9 + 2 / 3
+    )
     # 81 at 1/9, 17 of them to 1/3, 10 of those to the end; 200, 40 and 20.
     expected = 81 / 9 + 17 * 2 / 9 + 10 * 2 / 3
-    assert full_trainings("shortlist", 200)[0] == pytest.approx(200 / 9 + 40 * 2 / 9 + 20 * 2 / 3)
-    assert full_trainings("shortlist", 81) == pytest.approx((expected, expected))
+    assert full("shortlist", 200)[0] == pytest.approx(200 / 9 + 40 * 2 / 9 + 20 * 2 / 3)
+    assert full("shortlist", 81) == pytest.approx((expected, expected))
     # Brackets of 9, 5 and 3 trials: to 1/9, 1/3 and 1 go 9, 3, 1, then 5, 5, 5/3, then 3, 3, 3.
     units = (9 + 3 * 2 + 1 * 6) + (5 + 5 * 2 + 5 / 3 * 6) + (3 * 9)
-    assert full_trainings("hyperband", 17)[0] == pytest.approx(units / 9)
+    assert full("hyperband", 17)[0] == pytest.approx(units / 9)
 
 
 @given(st.sampled_from(FIDELITIES), st.integers(1, 500))
 def test_costs_are_between_the_first_rung_and_all_to_the_end(fidelity: str, n_trials: int) -> None:
-    least, most = full_trainings(fidelity, n_trials)
-    assert n_trials * rung_shares(fidelity)[0] <= least + 1e-9
+    least, most = full(fidelity, n_trials)
+    assert n_trials * rung_shares(fidelity, STEPS)[0] <= least + 1e-9
     assert least <= most + 1e-9 <= n_trials + 1e-6
-    assert full_trainings(fidelity, n_trials + 1)[0] > least
+    assert full(fidelity, n_trials + 1)[0] > least
 
 
 @given(st.integers(1, 500), st.sampled_from([(0, 5), (1, 2)]))

@@ -17,7 +17,7 @@ from tests.unit.study.test_fidelity import COMPARISON
 from tests.unit.study.test_study import Clock, study
 
 SHORTLIST = Shortlist(comparison=COMPARISON)
-SHARES = rung_shares("shortlist")
+SHARES = rung_shares("shortlist", 1)
 N_TRIALS = 15
 
 
@@ -93,7 +93,7 @@ def test_only_the_short_list_is_trained_to_the_end(straight: Study) -> None:
     assert len(complete) + len(stopped) == N_TRIALS
     assert max(quality(r.number) for r in stopped) < max(quality(r.number) for r in complete)
     trained = sum(r.fidelity for r in straight.records)
-    assert trained == pytest.approx(full_trainings("shortlist", N_TRIALS)[0])
+    assert trained == pytest.approx(full_trainings("shortlist", N_TRIALS, SHARES)[0])
 
 
 @pytest.mark.parametrize("killed_after", [2, 48, 49, 90])
@@ -215,7 +215,7 @@ def test_recorded_trainings_pause_too(tmp_path: Path, straight: Study) -> None:
     runner = SimulatedRunner(curves, workers=3)
     runner.run(source)
     assert outcome(source) == outcome(straight)
-    trained = full_trainings("shortlist", N_TRIALS)[0]
+    trained = full_trainings("shortlist", N_TRIALS, SHARES)[0]
     assert trained * 90 / 3 <= runner.clock.seconds <= trained * 90 / 2
 
 

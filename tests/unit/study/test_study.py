@@ -76,7 +76,7 @@ def study(
         eval_rows=10_000,
         max_trials=max_trials,
         max_seconds=max_seconds,
-        rungs=rung_shares(fidelity),
+        rungs=rung_shares(fidelity, n_steps=1),
         epochs=1.0,
         seed=0,
         fidelity=fidelity,
