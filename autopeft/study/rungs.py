@@ -25,7 +25,7 @@ LEAST_KEPT = 10
 GOING_ON = (5, 2)
 
 #: `asha` has the first rung of the others too where it comes after at least so many steps: after
-#: 500 it saved a third of the training, after 7 and 21 little or nothing (docs/fidelity.md).
+#: 500 it saved a third of the training (docs/fidelity.md), after 7 it says next to nothing.
 LEAST_STEPS = 100
 
 _RUNGS = {"none": 1, "asha": 2, "hyperband": 3, "shortlist": 3}

@@ -6,10 +6,10 @@
 
 `compare.py` lets strategies choose among the rows of a table. Here a search tries any point within
 the budget, from its own start (`--start portfolio`) or from quasi-random points (`--start sobol`).
-`--strategy` names one of its surrogates, or whom it is compared with, which begins with random
-points. Each point is trained to the end, on the data of the table with the seed of its rows.
-Hypervolume is a share of that of the whole table, which are 400 random trainings. A second run goes
-on where the first ended; `--part I/N` takes every N-th seed from the I-th on.
+`--strategy` names one of its surrogates, or plain NEHVI, which begins with quasi-random points.
+Each point is trained to the end, on the data of the table with the seed of its rows. Hypervolume is
+a share of that of the whole table, which are 400 random trainings. A second run goes on where the
+first ended; `--part I/N` takes every N-th seed from the I-th on.
 """
 
 import argparse
@@ -35,8 +35,8 @@ from autopeft.trials.trial import TrialRecord, TrialResult, TrialStatus
 #: Orders of the table that random search is the mean of.
 ORDERS = 20
 PORTFOLIO, SOBOL = "portfolio", "sobol"
-#: Strategies that are no surrogate of a search.
-PLAIN, OTHERS = "plain", ("tpe", "nsga2")
+#: NEHVI on one-hot points, which is no surrogate of a search.
+PLAIN = "plain"
 Row = Mapping[str, Any]
 #: Strategy, start and seed of a search.
 Key = tuple[str, str, int]
@@ -48,8 +48,6 @@ def strategy_of(problem: Problem, rows: Rows, name: str, start: str) -> Strategy
         asked = problem.request
         return PlainStrategy(rows.table, problem.space, asked.seed, n_initial(asked.trials))
     strategy = build_strategy(problem, rows.table.reference)
-    if name in OTHERS:
-        return strategy
     if start == SOBOL:
         vars(strategy)["_well_known"] = {}
     return strategy
@@ -71,7 +69,7 @@ def search(
         spec = spec_of(problem, number, candidate.assignment, 0, (1.0,))
         found = train(engine, problem, spec, candidate.assignment)
         told = {"search": seed, "strategy": name, "start": start, "seconds": seconds}
-        row = {**found, **told, "origin": candidate.notes.get("origin", name)}
+        row = {**found, **told, "origin": candidate.notes["origin"]}
         records.append(trial(rows, row))
         yield row
 
@@ -120,7 +118,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_options(parser)
-    strategies = (*get_args(Surrogate), PLAIN, *OTHERS)
+    strategies = (*get_args(Surrogate), PLAIN)
     parser.add_argument("--strategy", choices=strategies, default="matern")
     parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO)
     parser.add_argument("--seeds", type=int, default=6)
@@ -134,13 +132,11 @@ def main() -> None:
     rows = rows_of(table, options.task)
     if options.data is not None:
         index, parts = map(int, options.part.split("/"))
-        asked = {"strategy": options.strategy} if options.strategy in OTHERS else {}
-        if options.strategy in get_args(Surrogate):
-            asked = {"surrogate": options.strategy}
+        asked = {} if options.strategy == PLAIN else {"surrogate": options.strategy}
         problem = problem_of(options, trials=options.trials, **asked)
         engine = engine_of(problem)
         for seed in range(options.seeds)[index::parts]:
-            start = options.start if options.strategy in get_args(Surrogate) else SOBOL
+            start = SOBOL if options.strategy == PLAIN else options.start
             key = (options.strategy, start, seed)
             for row in search(problem, engine, rows, key, read(to).get(key, [])):
                 with to.open("a", encoding="utf-8") as file:
