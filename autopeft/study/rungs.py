@@ -19,16 +19,18 @@ ETA = 3
 #: members, and what a rung tells of them is not exact.
 LEAST_KEPT = 10
 
-#: At each rung of a short list, one over the share that goes on. A trial that goes on from the
-#: first costs twice more what it has cost so far, so few do; what the second tells is better, but
-#: not so good that much may be left out by it.
-GOING_ON = (5, 2)
+#: By the number of its rungs, at each but the end, one over the share that goes on in a short list.
+#: A trial that goes on from 1/9 costs twice more what it has cost so far, so few do; what 1/3 tells
+#: is better, but not so good that much may be left out by it. A rung before these tells little.
+GOING_ON = {3: (5, 2), 4: (3, 3, 2)}
 
-#: `asha` has the first rung of the others too where it comes after at least so many steps: after
-#: 500 it saved a third of the training (docs/fidelity.md), after 7 it says next to nothing.
+#: Where a rung before the usual ones comes after at least so many steps, trials are looked at there
+#: too, up to `_MOST_RUNGS`: of trainings of 5,000 steps that saved up to half of the training
+#: (docs/fidelity.md); after 7 steps a rung says next to nothing.
 LEAST_STEPS = 100
 
 _RUNGS = {"none": 1, "asha": 2, "hyperband": 3, "shortlist": 3}
+_MOST_RUNGS = {**_RUNGS, "asha": 4, "shortlist": 4}
 
 #: Trials of Hyperband's three brackets, from the one that stops at every rung to the one that
 #: stops at none: for a full training of nine units, the table of Li et al. 2018 (arXiv 1603.06560).
@@ -51,7 +53,7 @@ def rung_shares(fidelity: str, n_steps: int) -> tuple[float, ...]:
     if fidelity not in _RUNGS:
         raise UnknownNameError("fidelity", fidelity, FIDELITIES)
     n_rungs = _RUNGS[fidelity]
-    if fidelity == "asha" and n_steps >= LEAST_STEPS * ETA**n_rungs:
+    while n_rungs < _MOST_RUNGS[fidelity] and n_steps >= LEAST_STEPS * ETA**n_rungs:
         n_rungs += 1
     return tuple(float(ETA ** (i + 1 - n_rungs)) for i in range(n_rungs))
 
@@ -70,14 +72,15 @@ def kept_at_least(n_trials: int) -> int:
     return math.ceil(n_trials / ETA)
 
 
-def kept_of(n_trials: int, rung: int) -> int:
+def kept_of(n_trials: int, rung: int, n_rungs: int) -> int:
     """Return how many of the trials at a rung a short list keeps, if no front has more members.
 
     Args:
         n_trials: Trials that have reached the rung.
         rung: Index of the rung, from 0; not that of the end.
+        n_rungs: Rungs of a trial, the end among them.
     """
-    return min(n_trials, max(LEAST_KEPT, math.ceil(n_trials / GOING_ON[rung])))
+    return min(n_trials, max(LEAST_KEPT, math.ceil(n_trials / GOING_ON[n_rungs][rung])))
 
 
 def full_trainings(fidelity: str, n_trials: int, shares: Sequence[float]) -> tuple[float, float]:
@@ -92,7 +95,7 @@ def full_trainings(fidelity: str, n_trials: int, shares: Sequence[float]) -> tup
     if fidelity == "shortlist":
         counts = [n_trials]
         for rung in range(len(shares) - 1):
-            counts.append(kept_of(counts[-1], rung))
+            counts.append(kept_of(counts[-1], rung, len(shares)))
         return (_trained(counts, shares),) * 2
     brackets = _BRACKETS if fidelity == "hyperband" else (1,)
     least = 0.0

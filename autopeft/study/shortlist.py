@@ -27,8 +27,8 @@ class Choice:
 class Shortlist:
     """Trials pause at every rung, until all have reached it; then the best go on.
 
-    A fifth goes on from the first rung and half of those from the second, and at least
-    `LEAST_KEPT`, in the order of non-dominated rank, then hypervolume contribution; from the last
+    At each rung a share goes on (`GOING_ON`), and at least `LEAST_KEPT`, in the order of
+    non-dominated rank, then hypervolume contribution; from the last
     rung before the end also all that nothing dominates there. All is decided from the records, in
     one step for a rung, so it depends neither on the order in which workers report nor on
     interruptions.
@@ -54,8 +54,9 @@ class Shortlist:
         field = [r for r in records if len(r.reports) > rung]
         signal = rung_evidence(records, rung, self.comparison).signal
         points = self.comparison.points(field, rung, signal)
-        kept = kept_of(len(field), rung)
-        if reached + 1 == len(paused[0].spec.rungs):
+        n_rungs = len(paused[0].spec.rungs)
+        kept = kept_of(len(field), rung, n_rungs)
+        if reached + 1 == n_rungs:
             kept = max(kept, len(front(points)))
         best = [field[i].number for i in self.comparison.best(points, kept)]
         here = {r.number for r in paused if len(r.reports) == reached}

@@ -47,7 +47,7 @@ HERE = Path(__file__).parent
 BASE_PARAMS = 3_212_749_824
 STEPS = (250, 500, 1000, 1750, 5000)
 #: Which of these are the rungs of a short list.
-RUNGS = (1, 3)
+RUNGS = (0, 1, 3)
 #: Experiments in a random order before a model.
 N_INITIAL = 10
 METRIC, EXPERIMENT = "accuracy", "experiment"

@@ -32,12 +32,23 @@ def test_shares() -> None:
         rung_shares("fast", STEPS)
 
 
-def test_asha_looks_earlier_where_that_is_late_enough() -> None:
-    enough = 9 * LEAST_STEPS
-    assert len(rung_shares("asha", enough - 1)) == 2
-    assert rung_shares("asha", enough) == rung_shares("hyperband", enough)
-    assert rung_shares("asha", 1000 * enough) == rung_shares("hyperband", enough)
-    assert math.ceil(enough * rung_shares("asha", enough)[0]) >= LEAST_STEPS
+@pytest.mark.parametrize(("fidelity", "parts"), [("asha", (9, 27)), ("shortlist", (27,))])
+def test_trainings_are_looked_at_earlier_where_that_is_late_enough(
+    fidelity: str, parts: tuple[int, ...]
+) -> None:
+    shares = rung_shares(fidelity, STEPS)
+    for part in parts:
+        enough = part * LEAST_STEPS
+        assert rung_shares(fidelity, enough - 1) == shares
+        shares = rung_shares(fidelity, enough)
+        assert shares[0] == pytest.approx(1 / part)
+    assert shares == pytest.approx((1 / 27, 1 / 9, 1 / 3, 1.0))
+    assert rung_shares(fidelity, 10**6) == shares
+
+
+@pytest.mark.parametrize("fidelity", ["hyperband", "none"])
+def test_other_fidelities_have_the_same_rungs_for_all_trainings(fidelity: str) -> None:
+    assert rung_shares(fidelity, 10**6) == rung_shares(fidelity, STEPS)
 
 
 def test_costs_by_hand() -> None:
@@ -50,27 +61,34 @@ def test_costs_by_hand() -> None:
     expected = 81 / 9 + 17 * 2 / 9 + 10 * 2 / 3
     assert full("shortlist", 200)[0] == pytest.approx(200 / 9 + 40 * 2 / 9 + 20 * 2 / 3)
     assert full("shortlist", 81) == pytest.approx((expected, expected))
+    # 81 at 1/27, a third of them to 1/9, 10 to 1/3 and to the end.
+    four = rung_shares("shortlist", 5000)
+    expected = 81 / 27 + 27 * 2 / 27 + 10 * 2 / 9 + 10 * 2 / 3
+    assert full_trainings("shortlist", 81, four) == pytest.approx((expected, expected))
     # Brackets of 9, 5 and 3 trials: to 1/9, 1/3 and 1 go 9, 3, 1, then 5, 5, 5/3, then 3, 3, 3.
     units = (9 + 3 * 2 + 1 * 6) + (5 + 5 * 2 + 5 / 3 * 6) + (3 * 9)
     assert full("hyperband", 17)[0] == pytest.approx(units / 9)
 
 
-@given(st.sampled_from(FIDELITIES), st.integers(1, 500))
-def test_costs_are_between_the_first_rung_and_all_to_the_end(fidelity: str, n_trials: int) -> None:
-    least, most = full(fidelity, n_trials)
-    assert n_trials * rung_shares(fidelity, STEPS)[0] <= least + 1e-9
-    assert least <= most + 1e-9 <= n_trials + 1e-6
-    assert full(fidelity, n_trials + 1)[0] > least
-
-
-@given(st.integers(1, 500), st.sampled_from([(0, 5), (1, 2)]))
-def test_a_short_list_is_neither_empty_nor_longer_than_the_trials(
-    n_trials: int, rung_and_part: tuple[int, int]
+@given(st.sampled_from(FIDELITIES), st.integers(1, 500), st.sampled_from([STEPS, 5000]))
+def test_costs_are_between_the_first_rung_and_all_to_the_end(
+    fidelity: str, n_trials: int, steps: int
 ) -> None:
-    rung, part = rung_and_part
-    kept = kept_of(n_trials, rung)
+    shares = rung_shares(fidelity, steps)
+    least, most = full_trainings(fidelity, n_trials, shares)
+    assert n_trials * shares[0] <= least + 1e-9
+    assert least <= most + 1e-9 <= n_trials + 1e-6
+    assert full_trainings(fidelity, n_trials + 1, shares)[0] > least
+
+
+@given(st.integers(1, 500), st.sampled_from([(0, 3, 5), (1, 3, 2), (0, 4, 3), (2, 4, 2)]))
+def test_a_short_list_is_neither_empty_nor_longer_than_the_trials(
+    n_trials: int, rung_of_and_part: tuple[int, int, int]
+) -> None:
+    rung, n_rungs, part = rung_of_and_part
+    kept = kept_of(n_trials, rung, n_rungs)
     assert kept == max(min(n_trials, LEAST_KEPT), math.ceil(n_trials / part)) <= n_trials
-    assert kept <= kept_of(n_trials + 1, rung) <= kept + 1
+    assert kept <= kept_of(n_trials + 1, rung, n_rungs) <= kept + 1
 
 
 @given(st.integers(0, 10_000))

@@ -18,6 +18,8 @@ from tests.unit.study.test_study import Clock, study
 
 SHORTLIST = Shortlist(comparison=COMPARISON)
 SHARES = rung_shares("shortlist", 1)
+#: Of trainings that are long.
+LONG = 5000
 N_TRIALS = 15
 
 
@@ -43,7 +45,8 @@ class KilledError(Exception):
 class Table:
     """A runner: it looks trials up, and keeps as checkpoints how far they came."""
 
-    def __init__(self, most_calls: int = 10**6) -> None:
+    def __init__(self, most_calls: int = 10**6, shares: Sequence[float] = SHARES) -> None:
+        self.shares = shares
         self.reached: dict[int, int] = {}
         self.left = most_calls
 
@@ -55,10 +58,10 @@ class Table:
 
     def _train(self, source: Study, spec: TrialSpec) -> None:
         first = self.reached.get(spec.number, 0)
-        for rung in range(max(0, first - 1), len(SHARES)):  # a checkpoint's rung is said again
+        for rung in range(max(0, first - 1), len(self.shares)):  # a checkpoint's rung is said again
             self.reached[spec.number] = rung + 1
             self._count()
-            decision = source.report(spec.number, report(rung, quality(spec.number), SHARES))
+            decision = source.report(spec.number, report(rung, quality(spec.number), self.shares))
             self._count()
             if decision is Decision.PAUSE:
                 return
@@ -89,11 +92,21 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_only_the_short_list_is_trained_to_the_end(straight: Study) -> None:
     complete = [r for r in straight.records if r.status is TrialStatus.COMPLETE]
     stopped = [r for r in straight.records if r.status is TrialStatus.STOPPED]
-    assert len(complete) == kept_of(kept_of(N_TRIALS, 0), 1) < N_TRIALS
+    assert len(complete) == kept_of(kept_of(N_TRIALS, 0, 3), 1, 3) < N_TRIALS
     assert len(complete) + len(stopped) == N_TRIALS
     assert max(quality(r.number) for r in stopped) < max(quality(r.number) for r in complete)
     trained = sum(r.fidelity for r in straight.records)
     assert trained == pytest.approx(full_trainings("shortlist", N_TRIALS, SHARES)[0])
+
+
+def test_long_trainings_pause_once_more(tmp_path: Path) -> None:
+    """Of 80 trials 27 go on from 1/27 of a training; of those 10 to 1/3, and all of these."""
+    source = shortlist(tmp_path, n_trials=80, n_steps=LONG)
+    Table(shares=source.plan.rungs).run(source)
+    reached = [len(r.reports) for r in source.records]
+    assert [sum(n > rung for n in reached) for rung in range(4)] == [80, 27, 10, 10]
+    trained = sum(r.fidelity for r in source.records)
+    assert trained == pytest.approx(full_trainings("shortlist", 80, source.plan.rungs)[0])
 
 
 @pytest.mark.parametrize("killed_after", [2, 48, 49, 90])
