@@ -9,210 +9,160 @@ steps before, after some steps, and the accuracy of the test at the end; decimal
 files of these commits lack the number of parameters, which is that of other commits.
 
 The real study runs over those that train at most 1 % of the parameters: experiments come in a
-random order, and each reports at the step that is nearest to a rung. Shown are the training that
-searches took, in full trainings; how much of it was spent until it was known which trials are to
-be finished; and what the same hypervolume takes without stopping, in a random order and chosen by
-the search's surrogate and gain, parameters known.
+random order, or with `--strategy searched`, after ten, as a search's surrogate and gain choose
+them, parameters known. Each reports at the step that is nearest to a rung. Shown are the training
+that searches took, in full trainings; how much of it was spent until it was known which trials are
+to be finished; and what the same hypervolume takes without stopping, at random and searched.
 """
 
 import argparse
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from compare import mean_and_error
 from numpy.typing import NDArray
+from published_table import EXPERIMENT, METRIC, STEPS, Experiments
 from replay import adapter_cost, replay
 from scipy.stats import spearmanr
-from table import BUDGET, OBJECTIVES
 
-from autopeft.cost.budget import ParamBudget
-from autopeft.space.configuration import Component, Configuration, TrainingParams
-from autopeft.study.objective import ReferencePoint
-from autopeft.study.pareto import hypervolume
 from autopeft.study.rungs import FIDELITIES
 from autopeft.study.signals import signal_ranks
 from autopeft.study.strategies.gain import Gain, fitted
 from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategy import Candidate
 from autopeft.study.study import PointCosts
-from autopeft.trials.trial import RungReport, TrialRecord
+from autopeft.trials.trial import TrialRecord
 
 HERE = Path(__file__).parent
-#: Parameters of Llama-3.2-3B.
-BASE_PARAMS = 3_212_749_824
-STEPS = (250, 500, 1000, 1750, 5000)
-#: Which of these are the rungs of a short list.
+#: Which of the recorded steps are the rungs of a short list.
 RUNGS = (0, 1, 3)
 #: Experiments in a random order before a model.
 N_INITIAL = 10
-METRIC, EXPERIMENT = "accuracy", "experiment"
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """One row: what was trained, and what it reported."""
+class AtRandom:
+    """Asks for experiments in a random order."""
 
-    name: str
-    configuration: Configuration
-    adapter_params: int
-    reports: tuple[RungReport, ...]
-
-
-class Experiments:
-    """All experiments within the budget, numbered from 0."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [_experiment(row) for row in csv.DictReader(file)]
-        limit = ParamBudget.parse(BUDGET, BASE_PARAMS).limit
-        self.rows = [row for row in rows if row.adapter_params <= limit]
-        smallest = float(min(row.adapter_params for row in self.rows))
-        # A guess solves none of the problems.
-        best, worst = (1.0, smallest), (0.0, float(limit))
-        self.reference = ReferencePoint.between(OBJECTIVES, best, worst)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def quality(self) -> NDArray[np.float64]:
-        """Accuracies of the test, shape (n,)."""
-        return np.array([row.reports[-1].metrics[METRIC] for row in self.rows])
-
-    @cached_property
-    def scaled(self) -> NDArray[np.float64]:
-        """Qualities and parameters as they are compared, shape (n, 2); smaller is better."""
-        params = np.log10([row.adapter_params for row in self.rows])
-        return np.array([self.reference.scaled(p) for p in zip(-self.quality, params, strict=True)])
-
-    @cached_property
-    def features(self) -> NDArray[np.float64]:
-        """Method, learning rate and size, each in 0-1, shape (n, d)."""
-        methods = [row.configuration.method for row in self.rows]
-        one_hot = np.array([[m == name for name in sorted(set(methods))] for m in methods], float)
-        rates = np.log10([row.configuration.training.learning_rate for row in self.rows])
-        numbers = np.column_stack([rates, self.scaled[:, 1]])
-        return np.column_stack([one_hot, (numbers - numbers.min(0)) / np.ptp(numbers, axis=0)])
-
-    def share(self, numbers: Sequence[int]) -> float:
-        """Return the hypervolume of some as a share of that of all."""
-        position = self.reference.position
-        some = hypervolume(self.scaled[list(numbers)], position) if len(numbers) else 0.0
-        return some / hypervolume(self.scaled, position)
-
-    def shares(self, order: Sequence[int]) -> list[float]:
-        """Return the share after each experiment of an order."""
-        return [self.share(order[: n + 1]) for n in range(len(order))]
-
-
-def _experiment(row: Mapping[str, str]) -> Experiment:
-    component = Component(
-        method=row["method"],
-        targets=("backbone",),
-        layers=(),
-        params=((EXPERIMENT, row[EXPERIMENT]),),
-    )
-    training = TrainingParams(learning_rate=float(row["learning_rate"]))
-    configuration = Configuration(components=(component,), training=training)
-    reports = tuple(_report(row, rung) for rung in range(len(STEPS)))
-    return Experiment(row[EXPERIMENT], configuration, int(row["params"]), reports)
-
-
-def _report(row: Mapping[str, str], rung: int) -> RungReport:
-    step, last = STEPS[rung], rung == len(STEPS) - 1
-    return RungReport(
-        rung=rung,
-        step=step,
-        fidelity=step / STEPS[-1],
-        metrics={METRIC: float(row["test" if last else f"valid_{step}"])},
-        eval_loss=float("nan"),  # was not published
-        train_loss=float(row[f"loss_{step}"]),
-        seconds=float(step),
-        last=last,
-    )
-
-
-def at_random(experiments: Experiments, seed: int) -> list[int]:
-    """Return all experiments in a random order."""
-    return np.random.default_rng(seed).permutation(len(experiments)).tolist()
-
-
-def searched(experiments: Experiments, seed: int) -> list[int]:
-    """Return all experiments: some at random, then whichever is expected to gain most."""
-    order = at_random(experiments, seed)[:N_INITIAL]
-    x, scaled = experiments.features, -experiments.scaled
-    reference = [-position for position in experiments.reference.position]
-    while len(order) < len(experiments):
-        left = np.setdiff1d(np.arange(len(experiments)), order)
-        outcome = Outcome.of(scaled[order, 0])
-        model = fitted(x[order], outcome.scored(scaled[order, :1]), "matern", seed)
-        baseline = x[order], scaled[order, 1:]
-        gain = Gain(model, baseline, reference, seed=seed, outcome=outcome)
-        order.append(int(left[gain.of(x[left], scaled[left, 1:]).argmax()]))
-    return order
-
-
-class InOrder:
-    """Asks for experiments in an order."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
+    def __init__(self, experiments: Experiments, seed: int) -> None:
+        self._order = np.random.default_rng(seed).permutation(len(experiments)).tolist()
+        self._experiments = experiments
 
     def ask(self, _: Sequence[TrialRecord], number: int) -> Candidate | None:
-        if number == len(self._names):
-            return None
-        return Candidate(assignment={EXPERIMENT: self._names[number]})
+        return self._candidate(self._order[number]) if number < len(self._order) else None
+
+    def _candidate(self, number: int) -> Candidate:
+        return Candidate(assignment={EXPERIMENT: self._experiments.rows[number].name})
 
 
-def run(experiments: Experiments, fidelity: str, trials: int, seed: int) -> dict[str, float]:
-    """Do one search in a random order; return what it took and found."""
+class Searching(AtRandom):
+    """Asks for some at random, then for whichever is expected to gain most.
+
+    Like a search it models the quality of all rungs, with the share of the training as an input.
+    """
+
+    def __init__(self, experiments: Experiments, seed: int) -> None:
+        super().__init__(experiments, seed)
+        self._seed = seed
+
+    def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
+        if number < N_INITIAL or number == len(self._experiments):
+            return super().ask(records, number)
+        tried = self._experiments.numbers(records)
+        left = np.setdiff1d(np.arange(len(self._experiments)), tried)
+        gain = self._gain(records, tried)
+        costs = -self._experiments.scaled[left, 1:]
+        return self._candidate(int(left[gain.of(self._rows(left), costs).argmax()]))
+
+    def _gain(self, records: Sequence[TrialRecord], tried: Sequence[int]) -> Gain:
+        seen = [
+            (i, report.fidelity, report.metrics[METRIC])
+            for i, record in zip(tried, records, strict=True)
+            for report in record.reports
+        ]
+        numbers, shares, accuracies = (np.array(column) for column in zip(*seen, strict=True))
+        reference = self._experiments.reference
+        qualities = -np.array([reference.scaled([-a, 0.0])[:1] for a in accuracies])
+        outcome = Outcome.of(qualities[:, 0])
+        rows = self._rows(numbers, shares)
+        model = fitted(rows, outcome.scored(qualities), "matern", self._seed)
+        baseline = self._rows(tried), -self._experiments.scaled[tried, 1:]
+        corner = [-position for position in reference.position]
+        return Gain(model, baseline, corner, seed=self._seed, outcome=outcome)
+
+    def _rows(self, numbers: Sequence[int], shares: Sequence[float] | None = None) -> NDArray[Any]:
+        shares = np.ones(len(numbers)) if shares is None else shares
+        return np.column_stack([self._experiments.features[numbers], shares])
+
+
+STRATEGIES = {"random": AtRandom, "searched": Searching}
+
+
+def search(
+    experiments: Experiments, strategy: str, fidelity: str, trials: int, seed: int
+) -> list[TrialRecord]:
+    """Do one search; return its trials."""
     rows = {row.name: row for row in experiments.rows}
     costs = {row.configuration.digest: adapter_cost(row.adapter_params) for row in rows.values()}
-    names = list(rows)
-    records = replay(
+    return replay(
         {(row.configuration.digest, 0): row.reports for row in rows.values()},
         PointCosts(
             configuration=lambda point: rows[str(point[EXPERIMENT])].configuration,
             cost=lambda configuration: costs[configuration.digest],
         ),
         experiments.reference,
-        InOrder([names[i] for i in at_random(experiments, seed)]),
+        STRATEGIES[strategy](experiments, seed),
         fidelity=fidelity,
         trials=trials,
     )
+
+
+def to_the_end(experiments: Experiments, strategy: str, seeds: int) -> NDArray[np.float64]:
+    """Return the mean share of the hypervolume after each training, without stopping."""
+    orders = [
+        experiments.numbers(search(experiments, strategy, "none", len(experiments), seed))
+        for seed in range(seeds)
+    ]
+    return np.mean([experiments.shares(order) for order in orders], axis=0)
+
+
+def found(experiments: Experiments, records: Sequence[TrialRecord]) -> tuple[float, float, float]:
+    """Return what a search took in full trainings, until it knew what to finish, and its share."""
     ended = [record for record in records if record.reports[-1].last]
     finishing = sum(1 - record.reports[-2].fidelity for record in ended)
     trainings = sum(record.fidelity for record in records)
-    return {
-        "trainings": trainings,
-        "choosing": trainings - finishing,
-        "share": experiments.share([names.index(r.assignment[EXPERIMENT]) for r in ended]),
-    }
+    return trainings, trainings - finishing, experiments.share(experiments.numbers(ended))
 
 
-def summary(experiments: Experiments, curves: Mapping[str, NDArray[np.float64]], seeds: int) -> str:
-    """Return a table in Markdown of searches of several sizes with early stopping."""
+def summary(
+    experiments: Experiments,
+    curves: Mapping[str, NDArray[np.float64]],
+    searches: Mapping[tuple[str, int], Sequence[Sequence[TrialRecord]]],
+) -> str:
+    """Return a table in Markdown.
+
+    Args:
+        experiments: What was searched.
+        curves: The mean share after each training without stopping, by strategy.
+        searches: Those with early stopping, by fidelity and number of trials.
+    """
     lines = [
         "| fidelity | trials | full trainings | until it was known what to finish | share | "
         + " | ".join(f"the same {name} | ratio | until it was known" for name in curves)
         + " |",
         "| --- |" + " --- |" * (4 + 3 * len(curves)),
     ]
-    for fidelity in (name for name in FIDELITIES if name != "none"):
-        for trials in (20, 40, 60, len(experiments)):
-            found = [run(experiments, fidelity, trials, seed) for seed in range(seeds)]
-            took, choosing = (np.mean([f[k] for f in found]) for k in ("trainings", "choosing"))
-            shares = [f["share"] for f in found]
-            cells = [f"{fidelity} | {trials} | {took:.1f} | {choosing:.1f}", mean_and_error(shares)]
-            for curve in curves.values():
-                same = int(np.searchsorted(curve, np.mean(shares) - 1e-9)) + 1
-                cells.append(f"{same} | **{same / took:.2f}** | {same / choosing:.2f}")
-            lines.append("| " + " | ".join(cells) + " |")
+    for (fidelity, trials), runs in searches.items():
+        results = np.array([found(experiments, records) for records in runs])
+        took, choosing, share = results.mean(axis=0)
+        cells = [f"{fidelity} | {trials} | {took:.1f} | {choosing:.1f}"]
+        cells.append(mean_and_error(results[:, 2].tolist()))
+        for curve in curves.values():
+            same = int(np.searchsorted(curve, share - 1e-9)) + 1
+            cells.append(f"{same} | **{same / took:.2f}** | {same / choosing:.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -233,22 +183,28 @@ def correlations(experiments: Experiments) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--strategy", choices=STRATEGIES, default="random")
+    stopping = [name for name in FIDELITIES if name != "none"]
+    parser.add_argument("--fidelities", nargs="+", choices=stopping, default=stopping)
+    parser.add_argument("--sizes", type=int, nargs="+", default=(20, 40, 60, 85))
     options = parser.parse_args()
     torch.set_num_threads(1)
     experiments = Experiments(HERE / "published.csv")
-    orders = {"at random": at_random, "searched": searched}
-    curves = {
-        name: np.mean(
-            [experiments.shares(order(experiments, seed)) for seed in range(options.seeds)], axis=0
-        )
-        for name, order in orders.items()
-    }
+    curves = {name: to_the_end(experiments, name, options.seeds) for name in STRATEGIES}
     at = [n for n in (10, 20, 30, 40, 60) if n < len(experiments)]
     print(f"{len(experiments)} experiments, share of their hypervolume after {at}:")
     for name, curve in curves.items():
         print(f"- {name}: {[round(float(curve[n - 1]), 3) for n in at]}")
-    print(f"\nrank correlation with the test, {correlations(experiments)}\n")
-    print(summary(experiments, curves, options.seeds))
+    print(f"\nrank correlation with the test, {correlations(experiments)}\n", flush=True)
+    searches = {
+        (fidelity, size): [
+            search(experiments, options.strategy, fidelity, size, seed)
+            for seed in range(options.seeds)
+        ]
+        for fidelity in options.fidelities
+        for size in options.sizes
+    }
+    print(summary(experiments, curves, searches))
 
 
 if __name__ == "__main__":
