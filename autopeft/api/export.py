@@ -48,7 +48,7 @@ def study_data(manifest: dict[str, Any]) -> TaskData:
         DataError: If it cannot be read any more.
         StudyError: If it has changed since.
     """
-    request = SearchRequest.build(**manifest["request"])
+    request = SearchRequest.build(**SearchRequest.described(manifest["request"]))
     data = data_of(request, task_of(request))
     if data.fingerprint != manifest["task"]["fingerprint"]:
         raise StudyError(

@@ -1,6 +1,7 @@
 """`SearchRequest`: all settings of a search, checked at once."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -214,7 +215,7 @@ class SearchRequest(BaseModel):
             )
         if len(set(self.text_columns)) < len(self.text_columns):
             raise ValueError("a --text-column is named twice: name each once")
-        if self.describes_data and self.task != "pydoc":
+        if self.describes_data and "task" in self.model_fields_set:
             raise ValueError(
                 "the columns of --data are a task of their own: leave --task or the columns out"
             )
@@ -230,6 +231,15 @@ class SearchRequest(BaseModel):
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
             raise RequestError("; ".join(_message(e) for e in error.errors()) + ".") from error
+
+    @staticmethod
+    def described(recorded: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a recorded request without its task where columns describe the data.
+
+        All settings are recorded, that of the task too, which would contradict them.
+        """
+        columns = recorded.get("label_column") or recorded.get("completion_column")
+        return {k: v for k, v in recorded.items() if not (columns and k == "task")}
 
     @property
     def describes_data(self) -> bool:

@@ -91,7 +91,7 @@ def resume_search(
     """
     study_folder = StudyFolder(folder)
     recorded = study_folder.manifest()
-    asked = {**_described(recorded["request"]), **changes}
+    asked = {**SearchRequest.described(recorded["request"]), **changes}
     meant = SearchRequest.build(**asked).model_dump(mode="json")  # as it was recorded
     for name in changes:
         if name not in RESUMABLE and recorded["request"].get(name) != meant[name]:
@@ -115,16 +115,6 @@ def resume_search(
     problem, workload = _workload(problem)
     with study_folder:
         return _run(_prepare(problem, study_folder, workload, observers), study_folder)
-
-
-def _described(request: dict[str, Any]) -> dict[str, Any]:
-    """Return a recorded request without a task where columns describe the data.
-
-    Requests could once have both, and the columns counted.
-    """
-    if request.get("label_column") or request.get("completion_column"):
-        return {name: value for name, value in request.items() if name != "task"}
-    return request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

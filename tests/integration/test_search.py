@@ -210,7 +210,7 @@ def test_a_resumed_study_keeps_its_rungs(
     more = resume_search(tmp_path / "s", {"trials": 2})
     new = autopeft.search(study=tmp_path / "new", **{**tiny_settings, "trials": 1})
     shares = [t.spec.rungs for t in (*first.trials, *more.trials, *new.trials)]
-    assert [len(one) for one in shares] == [2, 2, 2, 3]
+    assert [len(one) for one in shares] == [2, 2, 2, 4]
 
 
 def test_a_study_is_not_resumed_on_other_data(

@@ -75,5 +75,6 @@ def test_a_request_survives_its_record() -> None:
     request = SearchRequest.build(
         data=Path("x.csv"), text_columns=("a",), label_column="b", methods=("lora",), time="1h"
     )
-    assert SearchRequest.build(**request.model_dump(mode="json")) == request
+    recorded = request.model_dump(mode="json")
+    assert SearchRequest.build(**SearchRequest.described(recorded)) == request
     assert SearchRequest.model_fields.keys() >= RESUMABLE

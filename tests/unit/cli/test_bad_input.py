@@ -132,6 +132,10 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         given("--data", "x", "--text-column", "a", "--label-column", "a"),
         "The column 'a' is what a model is to tell: leave it out of --text-column",
     ),
+    "columns and the built-in task": (
+        given("--data", "x", "--text-column", "a", "--label-column", "b", "--task", "pydoc"),
+        "are a task of their own: leave --task or the columns out",
+    ),
     "columns of another task": (
         given("--data", "x", "--text-column", "a", "--label-column", "b", "--task", "rte"),
         "are a task of their own: leave --task or the columns out",
