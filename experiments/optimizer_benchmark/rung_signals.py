@@ -3,7 +3,9 @@
     python experiments/optimizer_benchmark/rung_signals.py --task sst2
 
 Printed is Spearman's rank correlation with the quality at the end, and its standard error (Bonett
-and Wright 2000): over all trainings, and over those that were measured both ways.
+and Wright 2000): over all trainings, and over those that were measured both ways. Then the members
+of the front at the end: how much of the hypervolume would be lost without each, and its place
+among all by the blend of a rung.
 """
 
 import argparse
@@ -12,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from table import Training, read_table
+from table import OBJECTIVES, Table, Training, read_table
 
+from autopeft.study.pareto import contributions, front, hypervolume
 from autopeft.study.signals import SIGNALS, correlation, mid_ranks, signal_ranks
 from autopeft.trials.trial import RungReport
 
@@ -39,6 +42,40 @@ def line(name: str, trainings: Sequence[Training], curves: Sequence[Sequence[Run
     return f"| {name} | {len(trainings)} | {' | '.join(cells)} |"
 
 
+def front_members(table: Table) -> str:
+    """Return the front at the end as a table: what each member adds, and its place at the rungs."""
+    trainings, (quality, params) = table.first_seed, OBJECTIVES
+    scaled = np.array(
+        [
+            table.reference.scaled(
+                [quality.minimised(t.quality), params.minimised(float(t.adapter_params))]
+            )
+            for t in trainings
+        ]
+    )
+    position, members = table.reference.position, front(scaled)
+    lost = contributions(scaled[members], position) / hypervolume(scaled, position)
+    metric = next(iter(trainings[0].reports[-1].metrics))
+    rungs = range(len(trainings[0].reports) - 1)
+    places = [
+        len(trainings) + 1 - signal_ranks([t.reports[: r + 1] for t in trainings], metric)["blend"]
+        for r in rungs
+    ]
+    at = " | ".join(f"place at {trainings[0].reports[r].fidelity:.2f}" for r in rungs)
+    lines = [
+        f"| number | method | parameters | quality | of the hypervolume | {at} |",
+        "| --- |" + " --- |" * (4 + len(rungs)),
+    ]
+    for i, share in sorted(zip(members, lost, strict=True), key=lambda pair: -pair[1]):
+        t = trainings[i]
+        found = " | ".join(f"{place[i]:.0f}" for place in places)
+        lines.append(
+            f"| {t.number} | {t.point['method']} | {t.adapter_params:,} | {t.quality:.3f} | "
+            f"{share:.3f} | {found} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", default="sst2")
@@ -55,6 +92,7 @@ def main() -> None:
             print(line(f"{at}, as reported", trainings, reported))
         plain = [without_averaging(t)[: rung + 1] for t in both]
         print(line(f"{at}, weights as they are", both, plain))
+    print(f"\n{front_members(table)}")
 
 
 if __name__ == "__main__":
