@@ -11,7 +11,8 @@ with the evaluations at rungs, where a training of `none` has one, at its end. `
 takes what rungs would have shown without averaged weights, of the trainings that were measured
 either way, and `--measured both-ways` the same trainings with averaged weights. `--foresee 0` shows
 the quality at the end at rung 0 instead of what was measured there: how much is lost because a rung
-does not know. `--going-on` and `--least` change whom a short list keeps.
+does not know. `--going-on` and `--least` change whom a short list keeps; `--without` leaves rows
+out of the table.
 """
 
 import argparse
@@ -57,10 +58,18 @@ MOST = 0.6
 
 
 @cache
-def table_of(path: Path, task: str, *, both_ways: bool) -> Table:
-    """Return a table, read once a process, on request of what was measured either way alone."""
+def table_of(path: Path, task: str, *, both_ways: bool, without: tuple[int, ...] = ()) -> Table:
+    """Return a table, read once a process, on request of what was measured either way alone.
+
+    Args:
+        path: The file.
+        task: Its task.
+        both_ways: Whether it is of what was measured with averaged weights and without.
+        without: Numbers of trainings that are left out.
+    """
     table = read_table(path, task)
-    return Table(task, tuple(t for t in table.trainings if t.plain or not both_ways))
+    kept = (t for t in table.trainings if t.plain or not both_ways)
+    return Table(task, tuple(t for t in kept if t.number not in without))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +82,15 @@ class Variant:
         foresee: Rungs that show the quality at the end.
         going_on: At each rung of a short list, one over the share that goes on.
         least: How many a short list keeps at least.
+        without: Numbers of trainings that are left out.
     """
 
     strategy: str
-    measured: str
-    foresee: tuple[int, ...]
-    going_on: tuple[int, ...]
-    least: int
+    measured: str = "all"
+    foresee: tuple[int, ...] = ()
+    going_on: tuple[int, ...] = rungs_module.GOING_ON[3]
+    least: int = rungs_module.LEAST_KEPT
+    without: tuple[int, ...] = ()
 
     def shown(self, training: Training) -> tuple[RungReport, ...]:
         """Return what a training reports."""
@@ -93,8 +104,9 @@ def run(
     path: Path, task: str, fidelity: str, size: int, seed: int, *, variant: Variant
 ) -> dict[str, Any]:
     """Do one search; return what it took and found."""
-    rungs_module.GOING_ON, rungs_module.LEAST_KEPT = variant.going_on, variant.least
-    table = table_of(path, task, both_ways=variant.measured != "all")
+    rungs_module.GOING_ON[3], rungs_module.LEAST_KEPT = variant.going_on, variant.least
+    both_ways = variant.measured != "all"
+    table = table_of(path, task, both_ways=both_ways, without=variant.without)
     trainings = table.first_seed
     costs = {t.digest: adapter_cost(t.adapter_params) for t in trainings}
     records = replay(
@@ -234,13 +246,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--measured", choices=("all", "both-ways", "plain"), default="all")
     parser.add_argument("--foresee", type=int, nargs="+", default=())
-    parser.add_argument("--going-on", type=int, nargs=2, default=rungs_module.GOING_ON)
+    parser.add_argument("--going-on", type=int, nargs=2, default=rungs_module.GOING_ON[3])
     parser.add_argument("--least", type=int, default=rungs_module.LEAST_KEPT)
+    parser.add_argument("--without", type=int, nargs="+", default=(), help="numbers of trainings")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--to", type=Path, help="default: fidelity-TASK.json beside this file")
     options = parser.parse_args()
     path = options.table or HERE / f"{options.task}.jsonl"
-    table = table_of(path, options.task, both_ways=options.measured != "all")
+    both_ways, without = options.measured != "all", tuple(options.without)
+    table = table_of(path, options.task, both_ways=both_ways, without=without)
     jobs = [
         (path, options.task, fidelity, size, seed)
         for fidelity in options.fidelities
@@ -255,6 +269,7 @@ def main() -> None:
             foresee=tuple(options.foresee),
             going_on=tuple(options.going_on),
             least=options.least,
+            without=without,
         )
         results = list(pool.map(partial(run, variant=variant), *zip(*jobs, strict=True)))
     curve = (

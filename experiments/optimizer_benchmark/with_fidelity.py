@@ -22,8 +22,6 @@ from compare import as_text, mean_and_error
 from fidelity import HERE, STRATEGIES, Variant, run, without_stopping
 from numpy.typing import NDArray
 
-from autopeft.study import rungs
-
 #: Full trainings at which shares are shown.
 AT = (10, 15, 20, 25)
 
@@ -32,14 +30,7 @@ def search(path: Path, task: str, strategy: str, trials: int, seed: int) -> dict
     """Do one search with early stopping; return what it took and found."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    variant = Variant(
-        strategy=strategy,
-        measured="all",
-        foresee=(),
-        going_on=rungs.GOING_ON,
-        least=rungs.LEAST_KEPT,
-    )
-    found = run(path, task, "asha", trials, seed, variant=variant)
+    found = run(path, task, "asha", trials, seed, variant=Variant(strategy=strategy))
     kept = {name: found[name] for name in ("fidelity", "trials", "seed", "share")}
     curves = {name: [round(x, 5) for x in found[name]] for name in ("curve", "spent")}
     return {"strategy": strategy, **kept, **curves}
