@@ -83,23 +83,35 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
 
 
 def draw(results: Sequence[dict[str, Any]], to: Path) -> None:
-    """Draw mean curves with bands of two standard errors; dashed without stopping."""
+    """Draw a panel for each strategy: mean curves with bands of two standard errors."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for number, strategy in enumerate(dict.fromkeys(r["strategy"] for r in results)):
-        for fidelity, style in (("asha", "-"), ("none", "--")):
+    strategies = list(dict.fromkeys(r["strategy"] for r in results))
+    figure, panels = plt.subplots(
+        2,
+        -(-(len(strategies) + 1) // 2),
+        figsize=(10, 5),
+        sharex=True,
+        sharey=True,
+        layout="constrained",
+    )
+    for axes, strategy in zip(panels.flat, strategies, strict=False):
+        for color, fidelity in (("C0", "asha"), ("C7", "none")):
             own = [r for r in results if (r["strategy"], r["fidelity"]) == (strategy, fidelity)]
             x = np.linspace(1, min(r["spent"][-1] for r in own), 100)
             shares = np.array([after(r, x) for r in own])
             mean, error = shares.mean(axis=0), 2 * shares.std(axis=0, ddof=1) / len(own) ** 0.5
-            axes.plot(x, mean, style, color=f"C{number}", label=f"{strategy}, {fidelity}")
-            axes.fill_between(x, mean - error, mean + error, color=f"C{number}", alpha=0.1)
-    axes.set(xlabel="full trainings", ylabel="share of the table's hypervolume")
-    axes.legend()
+            axes.plot(x, mean, color=color, label=f"--fidelity {fidelity}")
+            axes.fill_between(x, mean - error, mean + error, color=color, alpha=0.2)
+        axes.set_title(strategy, fontsize="medium")
+    for axes in panels.flat[len(strategies) :]:
+        axes.axis("off")
+    panels.flat[-1].legend(*panels.flat[0].get_legend_handles_labels(), loc="center")
+    figure.supxlabel("full trainings")
+    figure.supylabel("share of the table's hypervolume")
     figure.savefig(to, dpi=120)
 
 
