@@ -54,8 +54,8 @@ class SearchRequest(BaseModel):
         strategy: `bayesian`, or Optuna's `random`, `tpe`, `nsga2`, `gp`.
         surrogate: The model of quality in a Bayesian search: `matern`, `saas` or `saas-nuts`.
         fidelity: Which trials are trained to the end: `asha` stops weak ones early, `hyperband`
-            sooner and with some trials that it spares, `shortlist` trains all a little and only the
-            best to the end, `none` trains all to the end.
+            too, but spares some of the trials, `shortlist` trains all a little and only the best to
+            the end, `none` trains all to the end.
         trials: Configurations to try in all; repeats come on top.
         time: Time after which no trial is started, such as `30m` or `1h30m`; with repeats, no new
             configuration in its last fifth before these are done.

@@ -145,7 +145,7 @@ _OPTIONS: dict[str, Any] = {
     "fidelity": Annotated[
         str | None,
         typer.Option(
-            help="asha stops weak trials early; hyperband sooner, but spares some; shortlist "
+            help="asha stops weak trials early; hyperband too, but spares some; shortlist "
             "trains all a little and only the best to the end; none trains all. Default: asha.",
             rich_help_panel=_HOW,
         ),
