@@ -28,10 +28,9 @@ class Shortlist:
     """Trials pause at every rung, until all have reached it; then the best go on.
 
     At each rung a share goes on (`GOING_ON`), and at least `LEAST_KEPT`, in the order of
-    non-dominated rank, then hypervolume contribution; from the last
-    rung before the end also all that nothing dominates there. All is decided from the records, in
-    one step for a rung, so it depends neither on the order in which workers report nor on
-    interruptions.
+    non-dominated rank, then hypervolume contribution; from the last rung before the end also all
+    that nothing dominates there. All is decided from the records, in one step for a rung, so it
+    depends neither on the order in which workers report nor on interruptions.
 
     Attributes:
         comparison: What is compared.
