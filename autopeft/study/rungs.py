@@ -43,6 +43,8 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 def rung_shares(fidelity: str, n_steps: int) -> tuple[float, ...]:
     """Return the shares of a full training after which trials report; the last is 1.
 
+    `asha` and `shortlist` have earlier rungs too where trainings are long (`LEAST_STEPS`).
+
     Args:
         fidelity: One of `FIDELITIES`.
         n_steps: Optimiser steps of a full training.

@@ -144,13 +144,13 @@ def share(records: Sequence[TrialRecord], table: Table) -> float:
 
 def whole(table: Table) -> float:
     """Return the hypervolume of all rows, as a share of the largest possible."""
-    volume = hypervolume(_scaled(table.first_seed, table), table.reference.position)
+    volume = hypervolume(table.scaled, table.reference.position)
     return float(volume / np.prod(table.reference.position))
 
 
 def full_curve(table: Table, seeds: int) -> np.ndarray:
     """Return the mean share of the hypervolume after each number of full trainings, same orders."""
-    values, position = _scaled(table.first_seed, table), table.reference.position
+    values, position = table.scaled, table.reference.position
     curves = []
     for seed in range(seeds):
         order = np.random.default_rng(seed).permutation(len(values))
@@ -164,17 +164,6 @@ def without_stopping(path: Path, strategy: str, seeds: int) -> list[list[float]]
     runs = json.loads(file.read_text(encoding="utf-8"))
     curves = {r["seed"]: r["curve"] for r in runs if r["strategy"] == strategy}
     return [curves[seed] for seed in range(seeds)]
-
-
-def _scaled(trainings: Sequence[Training], table: Table) -> np.ndarray:
-    quality, params = OBJECTIVES
-    rows = [
-        table.reference.scaled(
-            [quality.minimised(t.quality), params.minimised(float(t.adapter_params))]
-        )
-        for t in trainings
-    ]
-    return np.array(rows)
 
 
 def evaluation_share(trainings: Sequence[Training]) -> float:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from table import OBJECTIVES, Table, Training, read_table
+from table import Table, Training, read_table
 
 from autopeft.study.pareto import contributions, front, hypervolume
 from autopeft.study.signals import SIGNALS, correlation, mid_ranks, signal_ranks
@@ -44,15 +44,7 @@ def line(name: str, trainings: Sequence[Training], curves: Sequence[Sequence[Run
 
 def front_members(table: Table) -> str:
     """Return the front at the end as a table: what each member adds, and its place at the rungs."""
-    trainings, (quality, params) = table.first_seed, OBJECTIVES
-    scaled = np.array(
-        [
-            table.reference.scaled(
-                [quality.minimised(t.quality), params.minimised(float(t.adapter_params))]
-            )
-            for t in trainings
-        ]
-    )
+    trainings, scaled = table.first_seed, table.scaled
     position, members = table.reference.position, front(scaled)
     lost = contributions(scaled[members], position) / hypervolume(scaled, position)
     metric = next(iter(trainings[0].reports[-1].metrics))

@@ -83,6 +83,18 @@ class Table:
         return ReferencePoint.between(OBJECTIVES, best, worst)
 
     @cached_property
+    def scaled(self) -> np.ndarray:
+        """Quality and parameters of the first seed as they are compared, (n, 2); less is better."""
+        quality, params = OBJECTIVES
+        rows = [
+            self.reference.scaled(
+                [quality.minimised(t.quality), params.minimised(float(t.adapter_params))]
+            )
+            for t in self.first_seed
+        ]
+        return np.array(rows)
+
+    @cached_property
     def features(self) -> np.ndarray:
         """Features of the points of the first seed, shape (n, d)."""
         from autopeft.study.strategies.features import Features
