@@ -87,7 +87,7 @@ class Searching(AtRandom):
         qualities = -np.array([reference.scaled([-a, 0.0])[:1] for a in accuracies])
         outcome = Outcome.of(qualities[:, 0])
         rows = self._rows(numbers, shares)
-        model = fitted(rows, outcome.scored(qualities), "matern", self._seed)
+        model = fitted(rows, outcome.scored(qualities), "saas", self._seed)
         baseline = self._rows(tried), -self._experiments.scaled[tried, 1:]
         corner = [-position for position in reference.position]
         return Gain(model, baseline, corner, seed=self._seed, outcome=outcome)

@@ -44,6 +44,12 @@ def samplers() -> dict[str, MakeSampler]:
         "autopeft": lambda problem, seed: AutoPeftSampler(
             seed=seed, known_objectives=problem.known, reference=problem.reference
         ),
+        "autopeft, saas": lambda problem, seed: AutoPeftSampler(
+            seed=seed,
+            known_objectives=problem.known,
+            reference=problem.reference,
+            surrogate="saas",
+        ),
         UNKNOWN: lambda _, seed: AutoPeftSampler(seed=seed),
     }
 

@@ -57,7 +57,7 @@ class BayesianStrategy:
         *,
         seed: int,
         n_initial: int,
-        surrogate: Surrogate = "matern",
+        surrogate: Surrogate = "saas",
         pool: int = POOL,
         past: Sequence[PastStudy] = (),
     ) -> None:

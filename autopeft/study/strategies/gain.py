@@ -34,6 +34,7 @@ Matrix = NDArray[np.float64]
 
 #: Points that are looked at closely, of those that a glance ranks first.
 FINALISTS = 48
+#: Samples of the posterior in all, shared among the members of an ensemble.
 MC_SAMPLES = 64
 #: Samples that tell which trials may be on the front. BoTorch takes 2,048, which takes longer than
 #: all else that a gain needs, for trials that are on it less often than once in 256 samples.
@@ -99,10 +100,11 @@ class Gain:
             heights: Matrix = outcome.measured(scores).numpy()
             self._steps = ExpectedVolume(heights, costs, reference, outcome)
         inputs = _inputs(*baseline)
+        samples = MC_SAMPLES // (math.prod(joint.batch_shape) if is_ensemble(joint) else 1)
         settings: dict[str, Any] = {
             "model": joint,
             "X_baseline": inputs,
-            "sampler": SobolQMCNormalSampler(torch.Size([MC_SAMPLES]), seed=seed),
+            "sampler": SobolQMCNormalSampler(torch.Size([samples]), seed=seed),
             "X_pending": _inputs(*pending) if pending else None,
             "cache_root": False,
         }
