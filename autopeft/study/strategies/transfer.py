@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from botorch.models.model import Model
 from botorch.posteriors import Posterior
-from botorch.posteriors.fully_bayesian import MCMC_DIM
 from gpytorch.distributions import MultivariateNormal
 from numpy.typing import NDArray
 from torch import Tensor
@@ -74,7 +73,7 @@ class Transferred(Model):
         n_sources = len(self.slopes)
         start = X[..., -n_sources:] @ self.slopes.to(X)
         if self._is_ensemble:
-            start = start.unsqueeze(MCMC_DIM)
+            start = start.unsqueeze(-2)  # before the points of a batch
         rest: Any = self.rest.posterior(X[..., :-n_sources])
         normal = rest.distribution
         moved = MultivariateNormal(normal.mean + start, normal.lazy_covariance_matrix)

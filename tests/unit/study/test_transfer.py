@@ -177,6 +177,25 @@ def test_without_worth_it_is_the_model_of_a_cold_search(surrogate: Surrogate) ->
         torch.testing.assert_close(posterior.variance, other.variance)
 
 
+@pytest.mark.parametrize("surrogate", ["matern", "saas"])
+@pytest.mark.parametrize("shape", [(5,), (7, 1), (2, 3)], ids=str)
+def test_each_point_is_moved_by_what_sources_expect_of_it(
+    surrogate: Surrogate, shape: tuple[int, ...]
+) -> None:
+    """However the points are arranged: `n` alone, batches of one, batches of several."""
+    rng = np.random.default_rng(0)
+    rows = rng.random((10, 3))
+    alone = fitted(rows, np.sin(5 * rows[:, [0]]), surrogate, seed=0)
+    points = torch.from_numpy(rng.random((*shape, 3)))
+    expected = torch.from_numpy(rng.normal(size=(*shape, 1)))
+    moved = Transferred(alone, np.array([0.3])).posterior(torch.cat([points, expected], dim=-1))
+    n_members = 4 if surrogate == "saas" else 1
+    found = moved.mean.reshape(*shape[:-1], n_members, shape[-1])
+    there = alone.posterior(points).mean.reshape(*shape[:-1], n_members, shape[-1])
+    start = 0.3 * expected.reshape(*shape[:-1], 1, shape[-1])
+    torch.testing.assert_close(found, there + start)
+
+
 def test_scores_depend_on_ranks_alone() -> None:
     values = np.array([0.2, 0.9, 0.5, 0.5])
     np.testing.assert_allclose(normal_scores(values), normal_scores(values**3))
