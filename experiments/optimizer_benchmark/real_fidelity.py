@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -33,13 +33,12 @@ from autopeft.api.problem import Problem
 from autopeft.api.wiring import build_strategy
 from autopeft.runners.local import run_trial
 from autopeft.study.rungs import FIDELITIES
+from autopeft.study.strategy import Surrogate
 from autopeft.study.study import PointCosts, Study
 from autopeft.trials.engine import Engine
 from autopeft.trials.ports import Decision, SystemClock
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 
-#: The search of `real_search.py` that stops nothing early.
-WHOLE = ("matern", PORTFOLIO)
 STOPPING = tuple(name for name in FIDELITIES if name != "none")
 
 
@@ -126,7 +125,7 @@ def search(
             if not looked_up(known.get(spec.configuration.digest, ()), spec.number, study):
                 run_trial(engine, spec, Path(folder) / str(spec.number), study)
     for row in spent.ended:
-        row.update(search=seed, fidelity=fidelity)
+        row.update(search=seed, fidelity=fidelity, surrogate=problem.request.surrogate)
     return spent
 
 
@@ -198,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_options(parser)
     parser.add_argument("--fidelities", nargs="+", choices=STOPPING, default=["asha", "shortlist"])
+    parser.add_argument("--surrogate", choices=get_args(Surrogate), default="saas")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--known", type=Path)
@@ -211,22 +211,26 @@ def main() -> None:
     rows = rows_of(table, options.task)
     found = trials_of(to) if to.exists() else []
     earlier = trials_of(options.known) if options.known is not None else []
-    held = {(row["fidelity"], row["search"]) for row in found}
+    own = [row for row in found if row["surrogate"] == options.surrogate]
+    held = {(row["fidelity"], row["search"]) for row in own}
     for seed in range(options.seeds if options.data is not None else 0):
         for fidelity in options.fidelities:
             if (fidelity, seed) in held:
                 continue
-            problem = problem_of(options, trials=options.trials, fidelity=fidelity, repeats=1)
+            asked = {"fidelity": fidelity, "surrogate": options.surrogate, "repeats": 1}
+            problem = problem_of(options, trials=options.trials, **asked)
             known = known_reports([*earlier, *found], fidelity)
             ended = search(problem, engine_of(problem), rows, fidelity, seed, known).ended
-            found += ended
+            found, own = [*found, *ended], [*own, *ended]
             with to.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(row) + "\n" for row in ended)
     orders = [run(table, options.task, RANDOM, order, MANY)["curve"] for order in range(ORDERS)]
     goal = float(np.mean([curve[-1] for curve in orders]))
     searches = read(HERE / f"real-{options.task}.jsonl")
-    whole = [as_run(rows, k, s)["curve"] for k, s in searches.items() if k[:2] == WHOLE]
-    print(summary(rows, whole, goal, found))
+    # Those of `real_search.py`, which stop nothing early.
+    same = (options.surrogate, PORTFOLIO)
+    whole = [as_run(rows, k, s)["curve"] for k, s in searches.items() if k[:2] == same]
+    print(summary(rows, whole, goal, own))
 
 
 if __name__ == "__main__":
