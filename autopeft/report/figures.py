@@ -111,6 +111,11 @@ def pareto_picture(summary: Summary) -> Figure:
     """Return the same front as a picture, for places that show no JavaScript."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
+    limit = _shown(summary.budget_limit)
+    if {*_coordinates(summary.records)[0]} <= {limit}:
+        # Matplotlib makes a range without width of trials that are all as large as the budget.
+        axes.set_xscale("log")
+        axes.set_xlim(limit / 10, limit * 10)
     for method, records in by_method(summary.records).items():
         look = mark(method)
         complete = [r for r in records if counts_for_front(r)]
@@ -124,10 +129,10 @@ def pareto_picture(summary: Summary) -> Figure:
     axes.step(x, y, where="post", color=line["color"], linewidth=line["width"], zorder=0)
     axes.errorbar(x, y, yerr=_errors(summary), fmt="none", ecolor=line["color"], capsize=4)
     _add_derived(summary, axes)
-    axes.axvline(_shown(summary.budget_limit), color=theme()["budget"]["color"], linestyle=":")
+    axes.axvline(limit, color=theme()["budget"]["color"], linestyle=":")
     axes.annotate(
         f"budget {summary.budget_text}",
-        (_shown(summary.budget_limit), 1.0),
+        (limit, 1.0),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         xytext=(-4, -6),

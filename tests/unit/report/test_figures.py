@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from autopeft.methods.registry import method_names
@@ -41,9 +43,14 @@ def test_stopped_trials_look_different() -> None:
     assert named["ia3"].marker.symbol == "triangle-up"
 
 
-@pytest.mark.parametrize("trials", [TRIALS, TRIALS[:1], []])
-def test_the_picture_holds_front_and_budget(trials: list) -> None:
-    [axes] = pareto_picture(summary(trials)).axes
+AS_LARGE_AS_THE_BUDGET = record(0, [0.5, 0.6], 10_000)
+
+
+@pytest.mark.parametrize("trials", [TRIALS, TRIALS[:1], [AS_LARGE_AS_THE_BUDGET], []])
+def test_the_picture_holds_front_and_budget(trials: list, tmp_path: Path) -> None:
+    figure = pareto_picture(summary(trials))
+    [axes] = figure.axes
+    figure.savefig(tmp_path / "drawn.png")
     assert axes.get_xscale() == "log"
     assert axes.get_ylabel() == "validation accuracy"
     assert any(list(line.get_xdata()) == [10_000, 10_000] for line in axes.lines)
