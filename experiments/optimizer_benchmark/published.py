@@ -16,7 +16,8 @@ to be finished; and what the same hypervolume takes without stopping, at random 
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from autopeft.study.rungs import FIDELITIES
 from autopeft.study.signals import signal_ranks
 from autopeft.study.strategies.gain import Gain, fitted
 from autopeft.study.strategies.outcome import Outcome
-from autopeft.study.strategy import Candidate
+from autopeft.study.strategy import Candidate, Surrogate
 from autopeft.study.study import PointCosts
 from autopeft.trials.trial import TrialRecord
 
@@ -63,9 +64,9 @@ class Searching(AtRandom):
     Like a search it models the quality of all rungs, with the share of the training as an input.
     """
 
-    def __init__(self, experiments: Experiments, seed: int) -> None:
+    def __init__(self, experiments: Experiments, seed: int, surrogate: Surrogate = "saas") -> None:
         super().__init__(experiments, seed)
-        self._seed = seed
+        self._seed, self._surrogate = seed, surrogate
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
         if number < N_INITIAL or number == len(self._experiments):
@@ -87,7 +88,7 @@ class Searching(AtRandom):
         qualities = -np.array([reference.scaled([-a, 0.0])[:1] for a in accuracies])
         outcome = Outcome.of(qualities[:, 0])
         rows = self._rows(numbers, shares)
-        model = fitted(rows, outcome.scored(qualities), "saas", self._seed)
+        model = fitted(rows, outcome.scored(qualities), self._surrogate, self._seed)
         baseline = self._rows(tried), -self._experiments.scaled[tried, 1:]
         corner = [-position for position in reference.position]
         return Gain(model, baseline, corner, seed=self._seed, outcome=outcome)
@@ -97,7 +98,12 @@ class Searching(AtRandom):
         return np.column_stack([self._experiments.features[numbers], shares])
 
 
-STRATEGIES = {"random": AtRandom, "searched": Searching}
+RANDOM, SEARCHED = "random", "searched"
+STRATEGIES: Mapping[str, Callable[[Experiments, int], AtRandom]] = {
+    RANDOM: AtRandom,
+    SEARCHED: Searching,
+    "searched-matern": partial(Searching, surrogate="matern"),
+}
 
 
 def search(
@@ -183,14 +189,15 @@ def correlations(experiments: Experiments) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--strategy", choices=STRATEGIES, default="random")
+    parser.add_argument("--strategy", choices=STRATEGIES, default=RANDOM)
     stopping = [name for name in FIDELITIES if name != "none"]
     parser.add_argument("--fidelities", nargs="+", choices=stopping, default=stopping)
     parser.add_argument("--sizes", type=int, nargs="+", default=(20, 40, 60, 85))
     options = parser.parse_args()
     torch.set_num_threads(1)
     experiments = Experiments(HERE / "published.csv")
-    curves = {name: to_the_end(experiments, name, options.seeds) for name in STRATEGIES}
+    other = SEARCHED if options.strategy == RANDOM else options.strategy
+    curves = {name: to_the_end(experiments, name, options.seeds) for name in (RANDOM, other)}
     at = [n for n in (10, 20, 30, 40, 60) if n < len(experiments)]
     print(f"{len(experiments)} experiments, share of their hypervolume after {at}:")
     for name, curve in curves.items():

@@ -230,6 +230,10 @@ def main() -> None:
     # Those of `real_search.py`, which stop nothing early.
     same = (options.surrogate, PORTFOLIO)
     whole = [as_run(rows, k, s)["curve"] for k, s in searches.items() if k[:2] == same]
+    if not whole:
+        raise SystemExit(
+            f"real_search.py --strategy {options.surrogate} has nothing to compare with."
+        )
     print(summary(rows, whole, goal, own))
 
 
