@@ -107,7 +107,7 @@ class SearchRequest(BaseModel):
     methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     objectives: str = "quality,params"
     strategy: Literal["bayesian", "random", "tpe", "nsga2", "gp"] = "bayesian"
-    surrogate: Surrogate = "saas"
+    surrogate: Surrogate = "matern"
     fidelity: Fidelity = "asha"
     trials: Annotated[int, Field(ge=1)] = 16
     time: str | None = None

@@ -137,8 +137,8 @@ _OPTIONS: dict[str, Any] = {
     "surrogate": Annotated[
         str | None,
         typer.Option(
-            help="Model of the quality: saas or saas-nuts, which take few dimensions for "
-            "important, or matern. Default: saas.",
+            help="Model of the quality: matern, or saas or saas-nuts, which take few dimensions "
+            "for important. Default: matern.",
             rich_help_panel=_HOW,
         ),
     ],

@@ -227,8 +227,8 @@ CONTESTANTS: Mapping[str, Callable[[Rows, int], Chooser]] = {
     "optuna-gp": lambda rows, seed: optuna_sampler(rows, seed, "gp"),
     "plain": lambda rows, seed: plain(rows, seed, FITS["plain"]),
     "saasbo": lambda rows, seed: plain(rows, seed, FITS["saasbo"]),
-    "ours": lambda rows, seed: ours(rows, seed, "saas"),
-    "ours-matern": lambda rows, seed: ours(rows, seed, "matern"),
+    "ours": lambda rows, seed: ours(rows, seed, "matern"),
+    "ours-saas": lambda rows, seed: ours(rows, seed, "saas"),
 }
 
 

@@ -64,7 +64,9 @@ class Searching(AtRandom):
     Like a search it models the quality of all rungs, with the share of the training as an input.
     """
 
-    def __init__(self, experiments: Experiments, seed: int, surrogate: Surrogate = "saas") -> None:
+    def __init__(
+        self, experiments: Experiments, seed: int, surrogate: Surrogate = "matern"
+    ) -> None:
         super().__init__(experiments, seed)
         self._seed, self._surrogate = seed, surrogate
 
@@ -102,7 +104,7 @@ RANDOM, SEARCHED = "random", "searched"
 STRATEGIES: Mapping[str, Callable[[Experiments, int], AtRandom]] = {
     RANDOM: AtRandom,
     SEARCHED: Searching,
-    "searched-matern": partial(Searching, surrogate="matern"),
+    "searched-saas": partial(Searching, surrogate="saas"),
 }
 
 

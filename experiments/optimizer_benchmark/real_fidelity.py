@@ -197,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_options(parser)
     parser.add_argument("--fidelities", nargs="+", choices=STOPPING, default=["asha", "shortlist"])
-    parser.add_argument("--surrogate", choices=get_args(Surrogate), default="saas")
+    parser.add_argument("--surrogate", choices=get_args(Surrogate), default="matern")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--known", type=Path)

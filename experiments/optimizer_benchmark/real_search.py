@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_options(parser)
     strategies = (*get_args(Surrogate), PLAIN)
-    parser.add_argument("--strategy", choices=strategies, default="saas")
+    parser.add_argument("--strategy", choices=strategies, default="matern")
     parser.add_argument("--start", choices=(PORTFOLIO, SOBOL), default=PORTFOLIO)
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--trials", type=int, default=40)

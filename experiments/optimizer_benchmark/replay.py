@@ -56,7 +56,7 @@ class Searched:
 
 def ours(rows: Rows, seed: int) -> Ask:
     """Return the strategy of a search, with the table for its space."""
-    return strategy_of_rows(rows, seed, "saas").ask
+    return strategy_of_rows(rows, seed, "matern").ask
 
 
 def sampler(rows: Rows, seed: int, *, name: str) -> Ask:

@@ -44,11 +44,11 @@ def samplers() -> dict[str, MakeSampler]:
         "autopeft": lambda problem, seed: AutoPeftSampler(
             seed=seed, known_objectives=problem.known, reference=problem.reference
         ),
-        "autopeft, matern": lambda problem, seed: AutoPeftSampler(
+        "autopeft, saas": lambda problem, seed: AutoPeftSampler(
             seed=seed,
             known_objectives=problem.known,
             reference=problem.reference,
-            surrogate="matern",
+            surrogate="saas",
         ),
         UNKNOWN: lambda _, seed: AutoPeftSampler(seed=seed),
     }

@@ -57,7 +57,7 @@ class BayesianStrategy:
         *,
         seed: int,
         n_initial: int,
-        surrogate: Surrogate = "saas",
+        surrogate: Surrogate = "matern",
         pool: int = POOL,
         past: Sequence[PastStudy] = (),
     ) -> None:

@@ -62,7 +62,7 @@ class AutoPeftSampler(BaseSampler):
         constraints: Constraints | None = None,
         reference: Sequence[float] | None = None,
         n_startup_trials: int = 10,
-        surrogate: Surrogate = "saas",
+        surrogate: Surrogate = "matern",
         seed: int | None = None,
     ) -> None:
         """Make a sampler.
@@ -79,9 +79,8 @@ class AutoPeftSampler(BaseSampler):
             reference: The worst value of each objective that is of interest, where there are
                 several: hypervolume is measured from there. `None` takes it from the trials.
             n_startup_trials: Trials with values before the first model.
-            surrogate: Kind of the model of the measured objective: `saas` or `saas-nuts`, which
-                take few parameters for important, or `matern`. Several objectives that are
-                measured are modelled by `matern`.
+            surrogate: Kind of the model of each measured objective: `matern`, or with one
+                measured objective `saas` or `saas-nuts`, which take few parameters for important.
             seed: Of all suggestions; `None` draws one.
 
         Raises:
