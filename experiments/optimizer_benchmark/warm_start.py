@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from compare import HERE, mean_and_error, rows_of, shares
@@ -28,6 +28,7 @@ from table import OBJECTIVES
 from autopeft.study.past import PastStudy, PastTrial
 from autopeft.study.strategies.bayesian import WARM_SHARE, BayesianStrategy
 from autopeft.study.strategies.warm_points import WARM, goes_on, warm_points
+from autopeft.study.strategy import Surrogate
 
 COLD = "cold"
 Values = NDArray[np.float64]
@@ -91,8 +92,14 @@ def sources_of(
     return [past_study(rows, quality, chosen, name)]
 
 
-def run(
-    target: Path, source: Path | None, name: str, seed: int, trials: int, n_past: int
+def run(  # noqa: PLR0913, PLR0917 - a search in another process
+    target: Path,
+    source: Path | None,
+    name: str,
+    seed: int,
+    trials: int,
+    n_past: int,
+    surrogate: Surrogate,
 ) -> dict[str, Any]:
     """Search with one kind of source; return its curve, and what the sources were worth."""
     rows = rows_of(target, target.stem)
@@ -106,6 +113,7 @@ def run(
         lambda point: [float(space.adapter_params(point) or 0)],
         seed=seed,
         n_initial=N_INITIAL,
+        surrogate=surrogate,
         pool=len(rows),
         past=past,
     )
@@ -182,6 +190,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--past", type=int, default=40, help="trials of the earlier study")
     parser.add_argument("--starts", nargs="+", default=[COLD, *SOURCES, "both"])
+    parser.add_argument("--surrogate", choices=get_args(Surrogate), default="matern")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--to", type=Path, help="default: warm-start-TARGET.json beside this file")
     options = parser.parse_args()
@@ -189,7 +198,7 @@ def main() -> None:
     assert target is not None
     starts = [*options.starts, "other"] if source else options.starts
     jobs = [
-        (target, source, name, seed, options.trials, options.past)
+        (target, source, name, seed, options.trials, options.past, options.surrogate)
         for seed in range(options.seeds)
         for name in starts
     ]
