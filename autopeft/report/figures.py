@@ -112,8 +112,8 @@ def pareto_picture(summary: Summary) -> Figure:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     limit = _shown(summary.budget_limit)
-    if {*_coordinates(summary.records)[0]} <= {limit}:
-        # Matplotlib makes a range without width of trials that are all as large as the budget.
+    if _drawn_sizes(summary) <= {limit}:
+        # Matplotlib makes a range without width of points that are all as large as the budget.
         axes.set_xscale("log")
         axes.set_xlim(limit / 10, limit * 10)
     for method, records in by_method(summary.records).items():
@@ -208,6 +208,13 @@ def _errors(summary: Summary) -> list[float]:
 
 def _coordinates(records: Sequence[TrialRecord]) -> tuple[list[int], list[Any]]:
     return [_shown(r.cost.adapter_params) for r in records], [r.quality for r in records]
+
+
+def _drawn_sizes(summary: Summary) -> set[int]:
+    """Return the sizes of all points of the picture: what failed has none."""
+    trials = [r.cost.adapter_params for r in summary.records if r.quality is not None]
+    derived = [n for p in summary.derived for n in (p.params_before, p.adapter_params)]
+    return {_shown(n) for n in (*trials, *derived)}
 
 
 def _title(summary: Summary) -> str:

@@ -232,7 +232,7 @@ def main() -> None:
     whole = [as_run(rows, k, s)["curve"] for k, s in searches.items() if k[:2] == same]
     if not whole:
         raise SystemExit(
-            f"real_search.py --strategy {options.surrogate} has nothing to compare with."
+            f"{options.surrogate}: run real_search.py first, which stops nothing early."
         )
     print(summary(rows, whole, goal, own))
 

@@ -16,6 +16,8 @@ TRIALS = [
     record(3, [0.55], 50, TrialStatus.STOPPED, method="ia3"),
     record(4, [], 10, TrialStatus.NAN),
 ]
+#: A range of sizes without width; what failed has another size, and no place in the picture.
+AS_LARGE_AS_THE_BUDGET = [record(0, [0.5, 0.6], 10_000), record(1, [], 10, TrialStatus.NAN)]
 
 
 def test_every_measured_trial_is_a_point_and_says_what_it_is() -> None:
@@ -43,10 +45,7 @@ def test_stopped_trials_look_different() -> None:
     assert named["ia3"].marker.symbol == "triangle-up"
 
 
-AS_LARGE_AS_THE_BUDGET = record(0, [0.5, 0.6], 10_000)
-
-
-@pytest.mark.parametrize("trials", [TRIALS, TRIALS[:1], [AS_LARGE_AS_THE_BUDGET], []])
+@pytest.mark.parametrize("trials", [TRIALS, TRIALS[:1], AS_LARGE_AS_THE_BUDGET, []])
 def test_the_picture_holds_front_and_budget(trials: list, tmp_path: Path) -> None:
     figure = pareto_picture(summary(trials))
     [axes] = figure.axes
