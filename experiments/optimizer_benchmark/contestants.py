@@ -126,27 +126,41 @@ def plain(rows: Rows, seed: int, fit: Fit) -> Callable[..., int]:
 
     It learns from rows that were trained to the end alone; those that were `stopped` it leaves out.
     """
-    reference = [-position for position in rows.table.reference.position]
-    scaled = np.array(
-        [
-            -rows.table.reference.scaled(
-                [o.minimised(v) for o, v in zip(OBJECTIVES, pair, strict=True)]
-            )
-            for pair in zip(rows.quality, 10**rows.log_params, strict=True)
-        ]
-    )
-    none = np.zeros((len(rows), 0))
+    pairs = zip(rows.quality, 10**rows.log_params, strict=True)
+    values = _larger_is_better(rows.table, list(pairs))
 
     def choose(looked_at: Sequence[int], stopped: Sequence[int] = ()) -> int:
         seen, left = list(looked_at), rows.left([*looked_at, *stopped])
         step = 1000 * seed + len(seen)
-        torch.manual_seed(step)
-        x = rows.one_hot[seen]
-        models = [fit(x, scaled[seen][:, [k]], step) for k in (0, 1)]
-        gain = Gain(ModelListGP(*models), (x, none[seen]), reference, seed=step)
-        return int(left[gain.of(rows.one_hot[left], none[left]).argmax()])
+        gain = _plain_gain(rows.table, rows.one_hot[seen], values[seen], fit, step)
+        return int(left[gain(rows.one_hot[left]).argmax()])
 
     return choose
+
+
+def _plain_gain(
+    table: Table, x: NDArray[np.float64], values: NDArray[np.float64], fit: Fit, step: int
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return what tells the gain of one-hot points, after those that were measured.
+
+    Args:
+        table: Where hypervolume is measured from.
+        x: Points that were measured, shape (n, d).
+        values: What they came to, shape (n, objectives), larger is better.
+        fit: The model of each objective.
+        step: Seed.
+    """
+    torch.manual_seed(step)
+    models = [fit(x, values[:, [k]], step) for k in range(values.shape[1])]
+    corner = [-position for position in table.reference.position]
+    gain = Gain(ModelListGP(*models), (x, np.zeros((len(x), 0))), corner, seed=step)
+    return lambda rows: gain.of(rows, np.zeros((len(rows), 0)))
+
+
+def _larger_is_better(table: Table, pairs: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Return qualities and parameters as they are compared, (n, 2)."""
+    rows = [[o.minimised(v) for o, v in zip(OBJECTIVES, pair, strict=True)] for pair in pairs]
+    return -np.array([table.reference.scaled(row) for row in rows])
 
 
 class PlainStrategy:
@@ -169,23 +183,19 @@ class PlainStrategy:
                 notes={"origin": "sobol"},
             )
         step = 1000 * self._seed + number
-        reference = self._table.reference
         measured = [r for r in records if r.quality is not None and not r.status.failed]
-        values = -np.array(
-            [reference.scaled([o.minimised(o.value(r)) for o in OBJECTIVES]) for r in measured]
+        values = _larger_is_better(
+            self._table, [[o.value(r) for o in OBJECTIVES] for r in measured]
         )
-        torch.manual_seed(step)
         x = self._rows([r.assignment for r in measured])
-        models = [plain_model(x, values[:, [k]], step) for k in (0, 1)]
-        corner = [-position for position in reference.position]
-        gain = Gain(ModelListGP(*models), (x, np.zeros((len(x), 0))), corner, seed=step)
+        gain = _plain_gain(self._table, x, values, plain_model, step)
 
         def ranked(points: Sequence[dict[str, Any]]) -> Ranking:
             new = {self._domain.key(point): point for point in points}
             left = [point for key, point in new.items() if key not in tried]
             if not left:
                 return []
-            gains = gain.of(self._rows(left), np.zeros((len(left), 0)))
+            gains = gain(self._rows(left))
             return [(float(gains[i]), left[i]) for i in np.argsort(-gains, kind="stable")]
 
         best_first = [measured[i].assignment for i in np.argsort(-values[:, 0], kind="stable")]
