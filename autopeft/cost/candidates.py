@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.memory_limit import MemoryLimit
+from autopeft.cost.remembered import Remembered
 from autopeft.cost.variation import WITHOUT_COST, corner_coordinates, is_size, steps_around
 from autopeft.errors import BudgetError, SpaceError
 from autopeft.methods.compose import (
@@ -87,8 +87,8 @@ class CandidateSpace:
         self._training = dict(training or {})
         self._input_length = input_length
         self._predicts_each = self.space.n_points() <= _FEW_POINTS
-        self._completed = lru_cache(maxsize=_KEPT)(self._complete)
-        self._counted = lru_cache(maxsize=_COUNTED)(self._count)
+        self._completed = Remembered(self._complete, _KEPT)
+        self._counted = Remembered(self._count, _COUNTED)
         check_schedules(space, [m for m in space.methods if get_method(m).info.maskable])
         self.smallest()  # or say that nothing fits
 

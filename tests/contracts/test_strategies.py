@@ -1,7 +1,7 @@
 """One suite for every strategy."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from autopeft.cost.candidates import CandidateSpace
 from autopeft.cost.cost import Cost
 from autopeft.errors import MissingPackageError
 from autopeft.models.spec import inspect_model
+from autopeft.space.configuration import Configuration, Value
 from autopeft.space.schema import shipped_spaces
 from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.strategies.bayesian import BayesianStrategy
@@ -263,6 +264,36 @@ def test_where_trials_diverge_is_learned(status: TrialStatus) -> None:
     later = run("bayesian", 15, outcome=outcome, space=space)[-6:]
     n_failed = sum(r.status is status for r in later)
     assert n_failed >= 4 if status is TrialStatus.LOST else n_failed <= 3
+
+
+def test_how_a_running_trial_ends_is_learned() -> None:
+    """It had shown a rung, and then ran out of memory: the model before is not the model now."""
+    space = candidates()
+    records = run("bayesian", 8, space=space)
+    going_on = strategy("bayesian", space)
+    shown = ended(asked(space, 8, going_on, records), 0.9, fidelity=1 / 3)
+    going_on.ask([*records, replace(shown, result=None)], 9)
+    broke = replace(shown, result=TrialResult(status=TrialStatus.OOM_GPU))
+    resumed = strategy("bayesian", space)
+    assert going_on.ask([*records, broke], 9) == resumed.ask([*records, broke], 9)
+
+
+def test_a_search_goes_on_where_the_best_points_do_not_fit_after_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory is bounded where points are looked for, and exact where one is chosen."""
+    space = candidates()
+    records, refused = run("bayesian", 8, space=space), []
+
+    def trained(point: Mapping[str, Value]) -> Configuration | None:
+        if len(refused) < 4:
+            refused.append(point)
+            return None
+        return space.configuration(point)
+
+    monkeypatch.setattr(space, "trained", trained)
+    assert strategy("bayesian", space).ask(records, 8) is not None
+    assert len(refused) == 4
 
 
 @pytest.mark.slow

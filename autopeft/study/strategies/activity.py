@@ -81,14 +81,14 @@ def with_active_only(
     """Return a point without the parameters that are not there.
 
     Args:
-        params: Values of all parameters.
+        params: Values of parameters; where one is missing, what follows it is not there.
         conditions: Those of parameters that are not always there.
         order: Names, parents before what follows them.
     """
     active: dict[str, Any] = {}
     for name in order:
         condition = conditions.get(name)
-        if condition is None or condition.holds(active):
+        if name in params and (condition is None or condition.holds(active)):
             active[name] = params[name]
     return active
 

@@ -35,6 +35,8 @@ WARM_SHARE = 0.5
 
 #: Points that are looked at closely where their known objectives take long.
 SLOW_FINALISTS = 12
+#: Numbers of trials and of their reports.
+Reported = tuple[tuple[int, int], ...]
 #: How trials fail that others like them would fail by too. A process that was lost, a time limit
 #: and an error in the program say nothing of a point.
 OWN_FAULTS = (TrialStatus.NAN, TrialStatus.OOM_GPU, TrialStatus.OOM_HOST)
@@ -91,7 +93,7 @@ class BayesianStrategy:
         self._known = KnownCosts(self._domain, self._objectives, known_values)
         self._volume = math.prod(reference.position)
         #: The latest fit and what it was of, for workers that ask before anything new is measured.
-        self._latest: tuple[tuple[tuple[int, int], ...], Model, Outcome] | None = None
+        self._latest: tuple[tuple[Reported, Reported], Model, Outcome] | None = None
 
     def ask(self, records: Sequence[TrialRecord], number: int) -> Candidate | None:
         """Return the candidate for trial `number`, or `None` if all points were tried."""
@@ -101,10 +103,11 @@ class BayesianStrategy:
         if number < self._n_initial or len(measured) < 3 or len(qualities) < 2:
             return self._start(tried, records)
         try:
-            return self._promising(records, measured, tried, generator(self._seed, number))
+            found = self._promising(records, measured, tried, generator(self._seed, number))
         except NUMERICAL_ERRORS as error:
             logger.warning("trial %d gets a quasi-random point: %s", number, error)
-            return self._start(tried, records)
+            found = None
+        return found or self._start(tried, records)
 
     def _promising(
         self,
@@ -113,7 +116,7 @@ class BayesianStrategy:
         tried: set[str],
         rng: np.random.Generator,
     ) -> Candidate | None:
-        """Return the point with the largest expected gain, `None` if there is none left."""
+        """Return the point with the largest expected gain, `None` if none was found."""
         gain = self._gain(records, measured, int(rng.integers(2**31)))
 
         def ranked(points: Sequence[Assignment]) -> Ranking:
@@ -163,7 +166,7 @@ class BayesianStrategy:
         self, measured: Sequence[TrialRecord], broken: Sequence[TrialRecord]
     ) -> tuple[Model, Outcome]:
         """Return the model of quality, as it was if nothing has been measured since."""
-        seen = tuple((record.number, len(record.reports)) for record in (*measured, *broken))
+        seen = _reported(measured), _reported(broken)
         if self._latest is None or self._latest[0] != seen:
             self._latest = seen, *self._fit(measured, broken)
         return self._latest[1:]
@@ -253,6 +256,11 @@ def _seen(record: TrialRecord) -> Iterator[tuple[float, float]]:
         quality = report.metrics[record.quality_metric]
         if math.isfinite(quality):
             yield report.fidelity, quality
+
+
+def _reported(records: Sequence[TrialRecord]) -> Reported:
+    """Return the number of each trial, and of its reports."""
+    return tuple((record.number, len(record.reports)) for record in records)
 
 
 def _broke(record: TrialRecord) -> bool:

@@ -1,13 +1,13 @@
 """The points of a search space within the budget, as a strategy looks for them."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autopeft.cost.candidates import CandidateSpace
+from autopeft.cost.remembered import Remembered
 from autopeft.space.configuration import Value
 from autopeft.space.hyperparameter import FloatRange, IntRange
 from autopeft.study.strategies.drawing import sobol_points
@@ -27,7 +27,7 @@ class CandidateDomain:
         self.space = space
         self._features = Features(space)
         #: A point is looked at several times in an ask, and a trial's in every one.
-        self._seen = lru_cache(maxsize=KEPT)(self._look)
+        self._seen = Remembered(self._look, KEPT)
 
     def row(self, point: Point) -> NDArray[np.float64]:
         """Return the features of a point, shape (d,); not to be written to."""

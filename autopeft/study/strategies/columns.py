@@ -36,7 +36,7 @@ class Columns:
     A number is at its place in its range (in the logarithm, where it is searched so), a choice is
     one column of 0 or 1 for each value. A parameter that a point does not have lies in the middle
     of its range with no value chosen; a column of its own says whether it is there, unless a
-    choice says that already.
+    choice says that already. A parameter with a single value has no column.
 
     Attributes:
         distributions: The parameters, every choice before what follows it.
@@ -48,7 +48,7 @@ class Columns:
         """Take the parameters.
 
         Args:
-            distributions: All parameters by name; none of them has a single value.
+            distributions: All parameters by name.
             seen: Points of trials, which show when parameters are there.
         """
         self._conditions = conditions_of(distributions, seen)
@@ -59,6 +59,10 @@ class Columns:
             for name in self.distributions
             if name not in self._conditions and any(name not in params for params in seen)
         ]
+        #: Points that were seen, by the names of their parameters.
+        self._shapes: dict[frozenset[str], set[str]] = {}
+        for params in seen:
+            self._shapes.setdefault(frozenset(params), set()).add(self.key(params))
 
     def row(self, params: Params) -> Row:
         """Return a point as a row, shape (d,)."""
@@ -71,15 +75,15 @@ class Columns:
 
     def draw(self, seed: int) -> Iterator[dict[str, Any]]:
         """Yield points of a scrambled Sobol sequence, without end."""
-        engine = qmc.Sobol(len(self.distributions), scramble=True, rng=seed)
+        varied = [name for name, domain in self.distributions.items() if not domain.single()]
+        engine = qmc.Sobol(len(varied), scramble=True, rng=seed)
         while True:
             for place in engine.random(64):
+                places = dict(zip(varied, place, strict=True))
                 yield self.active(
                     {
-                        name: _value(distribution, x)
-                        for (name, distribution), x in zip(
-                            self.distributions.items(), place, strict=True
-                        )
+                        name: _value(distribution, places.get(name, NOWHERE))
+                        for name, distribution in self.distributions.items()
                     }
                 )
 
@@ -98,18 +102,40 @@ class Columns:
         """Return a point that differs from one in all of its numbers, by little."""
         full = self._completed(params, rng)
         for name, distribution in self.distributions.items():
-            if name in params and not isinstance(distribution, CategoricalDistribution):
+            if name in params and _has_place(distribution):
                 place = _place(distribution, params[name]) + step * rng.standard_normal()
                 full[name] = _value(distribution, float(np.clip(place, 0.0, 1.0)))
         return self.active(full)
 
     def active(self, params: Params) -> dict[str, Any]:
-        """Return a point without the parameters that it does not have."""
-        return with_active_only(params, self._conditions, self.distributions)
+        """Return a point without the parameters that it does not have.
+
+        Which it has may follow from numbers, which no condition says. Where a trial had a part of
+        the point and asked for no more, that is the point.
+        """
+        active = with_active_only(params, self._conditions, self.distributions)
+        for names, seen in self._shapes.items() if self._sometimes else ():
+            if names < active.keys():
+                part = {name: value for name, value in active.items() if name in names}
+                if self.key(part) in seen:
+                    return part
+        return active
+
+    def holds(self, params: Params) -> bool:
+        """Tell whether a point has all the parameters that it is known to have."""
+        return all(
+            name in params or name in self._sometimes or not self._belongs(name, params)
+            for name in self.distributions
+        )
+
+    def _belongs(self, name: str, params: Params) -> bool:
+        condition = self._conditions.get(name)
+        return condition is None or condition.holds(params)
 
     def key(self, params: Params) -> str:
         """Return what tells a point from others."""
-        return json.dumps(params, sort_keys=True, default=str)
+        told = {name: _told(self.distributions[name], value) for name, value in params.items()}
+        return json.dumps(told, sort_keys=True, default=str)
 
     def fixed(self, params: Params) -> list[int]:
         """Return the columns that are not numbers of a point."""
@@ -117,7 +143,7 @@ class Columns:
         start = 0
         for name, distribution in self.distributions.items():
             width = len(_columns(distribution, None, present=False))
-            if name in params and not isinstance(distribution, CategoricalDistribution):
+            if name in params and _has_place(distribution):
                 free.add(start)
             start += width
         return [i for i in range(start + len(self._sometimes)) if i not in free]
@@ -126,10 +152,10 @@ class Columns:
         """Return a point with the numbers that a row has in their columns."""
         point, start = dict(params), 0
         for name, distribution in self.distributions.items():
-            if name in params and not isinstance(distribution, CategoricalDistribution):
+            if name in params and _has_place(distribution):
                 point[name] = _value(distribution, float(row[start]))
             start += len(_columns(distribution, None, present=False))
-        return point
+        return self.active(point)
 
     def _completed(self, params: Params, rng: np.random.Generator) -> dict[str, Any]:
         """Return a point with values for the parameters that it does not have."""
@@ -139,7 +165,21 @@ class Columns:
         }
 
 
+def _has_place(distribution: BaseDistribution) -> bool:
+    """Tell whether a parameter is a number that may move."""
+    return not isinstance(distribution, CategoricalDistribution) and not distribution.single()
+
+
+def _told(distribution: BaseDistribution, value: Any) -> Any:
+    """Return a value so that equal ones are told alike: 3 * 0.1 and 0.3 are one step."""
+    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
+        return round((value - distribution.low) / distribution.step)
+    return value
+
+
 def _columns(distribution: BaseDistribution, value: Any, *, present: bool) -> list[float]:
+    if distribution.single():
+        return []
     if isinstance(distribution, CategoricalDistribution):
         chosen = distribution.to_internal_repr(value) if present else -1
         return [float(i == chosen) for i in range(len(distribution.choices))]
@@ -187,6 +227,8 @@ def _is_log(distribution: BaseDistribution) -> bool:
 
 
 def _around(distribution: BaseDistribution, value: Any, rng: np.random.Generator) -> list[Any]:
+    if distribution.single():
+        return []
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     place = _place(distribution, value)

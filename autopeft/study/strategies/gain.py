@@ -22,7 +22,7 @@ from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
 
 from autopeft.study.strategies.expected_volume import ExpectedVolume
-from autopeft.study.strategies.outcome import Outcome
+from autopeft.study.strategies.outcome import Outcome, deviation
 from autopeft.study.strategies.surrogate import (
     NUMERICAL_ERRORS,
     QualityWithCosts,
@@ -43,6 +43,9 @@ CHUNK = 64
 #: Values further below the lower quartile than so many interquartile ranges are moved there: one
 #: disaster would otherwise be all that the surrogate explains.
 OUTLIER = 3.0
+#: Values beyond it, as some objectives return in place of an error, are taken for it: their
+#: differences and squares would be infinite.
+MOST = 1e150
 CLIMB_ITERATIONS = 50
 
 
@@ -108,7 +111,7 @@ class Gain:
             "X_pending": _inputs(*pending) if pending else None,
             "cache_root": False,
         }
-        with quiet():
+        with quiet(), _drawing_from(seed):
             if len(reference) == 1:
                 self._function: AcquisitionFunction = qLogNoisyExpectedImprovement(**settings)
             else:
@@ -143,6 +146,8 @@ class Gain:
                 be right beside points that were measured.
             fixed: Columns that stay as they are.
         """
+        if len(fixed) == len(row):
+            return row
         start = torch.from_numpy(row)[None, None]
         # BoTorch insists on telling of searches along a line that end early; the point is good.
         with quiet(), warnings.catch_warnings(record=True):
@@ -194,7 +199,7 @@ def without_outliers(measured: Matrix) -> Matrix:
         measured: Shape (n, k).
     """
     columns = []
-    for column in measured.T:
+    for column in np.where(np.isfinite(measured), measured.clip(-MOST, MOST), measured).T:
         finite = column[np.isfinite(column)]
         low, high = np.percentile(finite, [25, 75]) if len(finite) else (0.0, 0.0)
         floor = finite.min(initial=math.inf)
@@ -220,8 +225,7 @@ class Scale:
     @classmethod
     def of(cls, values: Matrix) -> "Scale":
         """Return the scale of values of shape (n, c)."""
-        deviation = values.std(axis=0)
-        return cls(values.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+        return cls(values.mean(axis=0), deviation(values))
 
     def __call__(self, values: Matrix) -> Matrix:
         """Return values of shape (..., c) on this scale."""

@@ -1,10 +1,12 @@
 """What an Optuna study wants, as numbers of which more is better."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from optuna.study import StudyDirection
 
 from autopeft.study.pareto import ranks
@@ -23,6 +25,10 @@ from autopeft.study.strategies.knowledge import Knowledge
 from autopeft.study.strategies.local_search import Domain, Ranking, best_points
 from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategy import Surrogate
+
+#: Filters of warnings and the state of torch's generator belong to the process: threads that
+#: change them at the same time would leave them changed.
+_ALONE = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,12 @@ class Goal:
             tried: Keys of points that are not wanted again.
             rng: Where points are drawn from.
         """
+        with _ALONE, torch.device("cpu"), torch.enable_grad():
+            return self._best(trials, tried, rng)
+
+    def _best(
+        self, trials: Trials, tried: set[str], rng: np.random.Generator
+    ) -> dict[str, Any] | None:
         values = self._signs * np.array(trials.values, dtype=float)
         gain, scale = self._gain(trials, values, int(rng.integers(2**31)))
 

@@ -43,6 +43,11 @@ class Knowledge:
             RequestError: If they are not functions, or not by number, or the reference is not of
                 finite numbers.
         """
+        if objectives is not None and not isinstance(objectives, Mapping):
+            raise RequestError(
+                "known_objectives maps numbers of objectives to functions of the parameters, as in "
+                f"{{1: function}}; {objectives!r} does not."
+            )
         known = dict(objectives or {})
         for number, function in known.items():
             if type(number) is not int or not callable(function):
@@ -91,7 +96,7 @@ class Knowledge:
         Raises:
             RequestError: If one of them is no finite number.
         """
-        found: list[Any] = [self._known[number](point) for number in self.objectives]
+        found: list[Any] = [self._known[number](dict(point)) for number in self.objectives]
         for number, value in zip(self.objectives, found, strict=True):
             if not _is_finite(value):
                 raise RequestError(
@@ -108,7 +113,7 @@ class Knowledge:
         """
         if self._constraints is None:
             return 0.0
-        returned: Any = self._constraints(point)
+        returned: Any = self._constraints(dict(point))
         try:
             values = np.atleast_1d(np.asarray(returned, dtype=float))
         except (TypeError, ValueError):

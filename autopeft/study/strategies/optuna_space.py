@@ -65,6 +65,10 @@ class OptunaSpace:
         point = point_of(self.candidates.space, params)
         return point is not None and self.candidates.fits(point)
 
+    def active(self, params: Point) -> dict[str, Any]:
+        """Return a point as it is: which parameters it has follows from its choices."""
+        return dict(params)
+
     def row(self, params: Point) -> NDArray[np.float64]:
         """Return a point's features, shape (d,)."""
         return self._domain.row(self._point(params))

@@ -43,8 +43,7 @@ class Outcome:
     @classmethod
     def of(cls, measured: Matrix) -> "Outcome":
         """Return the scale of what was measured, all of it finite, shape (n,)."""
-        # Of equal values the deviation may come out as a rounding error.
-        spread = float(measured.std()) if np.ptp(measured) > 0 else 1.0
+        spread = float(deviation(measured))
         ranks = ndtri((rankdata(measured) - 0.375) / (len(measured) + 0.25))  # Blom's plotting
         scores = RANKS * ranks + (1 - RANKS) * (measured - measured.mean()) / spread
         values, places = np.unique(measured, return_index=True)
@@ -103,6 +102,19 @@ class Outcome:
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         knots, values, rises = map(torch.from_numpy, (self.scores, self.values, self.rises))
         return knots, values, rises
+
+
+def deviation(values: Matrix) -> Matrix:
+    """Return the standard deviations of values of shape (n, ...), 1 where all are equal.
+
+    The squares of numbers as small as 1e-200 would be 0, of numbers as large as 1e200 infinite.
+    """
+    # By a power of two, which rounds nothing.
+    unit = np.ldexp(1.0, np.frexp(np.abs(values).max(axis=0, initial=0.0))[1] - 1)
+    # Of equal values the deviation may come out as a rounding error.
+    equal = np.ptp(values / unit, axis=0) == 0
+    result: Matrix = np.where(equal, 1.0, (values / unit).std(axis=0) * unit)
+    return result
 
 
 def _above(mean: Matrix, deviation: Matrix, thresholds: Matrix) -> Matrix:

@@ -1,7 +1,6 @@
 """`AutoPeftSampler`: the optimiser as a sampler for any Optuna study."""
 
 import itertools
-import json
 import logging
 import math
 import zlib
@@ -15,22 +14,27 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from autopeft.errors import RequestError
-from autopeft.study.strategies.activity import Params
 from autopeft.study.strategies.columns import Columns
 from autopeft.study.strategies.goal import Goal, Trials
 from autopeft.study.strategies.knowledge import Constraints, Knowledge, KnownObjective
-from autopeft.study.strategies.local_search import Domain
 from autopeft.study.strategies.optuna_space import OptunaSpace
 from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_surrogate
+from autopeft.study.strategies.trial_points import (
+    BROKEN,
+    POINT,
+    Distributions,
+    fits,
+    is_broken,
+    is_running,
+    noted,
+    planned,
+    seen_alike,
+    within,
+)
 from autopeft.study.strategy import Surrogate
 
 logger = logging.getLogger(__name__)
 
-#: Where a trial's point is kept from its beginning, for other processes that ask.
-POINT = "autopeft:point"
-#: Marks a trial that failed while it was being told. Those that were lost, because their process
-#: died, are not marked: they say nothing of their points.
-BROKEN = "autopeft:broken"
 #: Points of the start that are looked at for one that is new and keeps the constraints.
 LOOKS = 4096
 #: How often a point is looked for if other processes are faster.
@@ -73,9 +77,10 @@ class AutoPeftSampler(BaseSampler):
                 parameters that are new at random.
             known_objectives: Objectives, by their number from 0, whose values at a point are known
                 without a trial: a function of the parameters for each. They are not modelled. At
-                least one objective must be left.
-            constraints: A function of the parameters that is known without a trial; points where
-                any of its values is above 0 are not suggested while there is another.
+                least one objective must be left. The functions see all parameters that are chosen
+                together: not those whose range changes, or that another sampler fixes.
+            constraints: A function of the same parameters that is known without a trial; points
+                where any of its values is above 0 are not suggested while another is found.
             reference: The worst value of each objective that is of interest, where there are
                 several: hypervolume is measured from there. `None` takes it from the trials.
             n_startup_trials: Trials with values before the first model.
@@ -88,15 +93,12 @@ class AutoPeftSampler(BaseSampler):
             MissingPackageError: If the surrogate needs a package that is not installed.
         """
         check_surrogate(surrogate)
-        if n_startup_trials < 1:
-            raise RequestError("n_startup_trials must be at least 1.")
+        _check_whole("n_startup_trials", n_startup_trials, least=1)
+        if seed is not None:
+            _check_whole("seed", seed, least=0)
         self._ours = space if isinstance(space, OptunaSpace) else None
-        self._space = dict(space.distributions if isinstance(space, OptunaSpace) else space or {})
-        for name, domain in self._space.items():
-            if not isinstance(domain, BaseDistribution):
-                raise RequestError(
-                    f"space['{name}'] must be one of Optuna's distributions, not {domain!r}."
-                )
+        self._space = _distributions_of(space)
+        self._strangers: set[str] = set()
         self._knowledge = Knowledge(known_objectives, constraints, reference)
         self._n_startup = n_startup_trials
         self._surrogate = surrogate
@@ -114,8 +116,7 @@ class AutoPeftSampler(BaseSampler):
         trial: FrozenTrial,  # noqa: ARG002 - Optuna's signature
     ) -> dict[str, BaseDistribution]:
         """Return the parameters that are chosen together."""
-        found = self._space or _seen_alike(study.get_trials(deepcopy=False))
-        return {name: domain for name, domain in found.items() if not domain.single()}
+        return {n: domain for n, domain in self._all(study).items() if not domain.single()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -126,19 +127,22 @@ class AutoPeftSampler(BaseSampler):
             RequestError: If `known_objectives` or `reference` does not go with the study, or a
                 function returns what is no number.
         """
-        space = {name: domain for name, domain in search_space.items() if not domain.single()}
+        asked = {name: domain for name, domain in search_space.items() if not domain.single()}
         self._knowledge.check(len(study.directions))
-        if not space:
+        if not asked:
             return {}
+        # What has one value is not asked for, but is a part of the point.
+        singles = {n: domain for n, domain in self._all(study).items() if domain.single()}
+        space = {**asked, **singles}
         point = self._point(study, trial.number, self._others(study, trial), space)
         for _ in range(ATTEMPTS):  # another process may have taken it in the meantime
             others = self._others(study, trial)
-            if point not in (_planned(t, space) for t in others if _is_running(t)):
+            if point not in (planned(t, space) for t in others if is_running(t)):
                 break
             point = self._point(study, trial.number, others, space)
         # So that other processes see it before the trial has asked for all of it.
-        study._storage.set_trial_system_attr(trial._trial_id, POINT, json.dumps(point))  # noqa: SLF001 - as Optuna's own samplers do
-        return point
+        study._storage.set_trial_system_attr(trial._trial_id, POINT, noted(point, space))  # noqa: SLF001 - as Optuna's own samplers do
+        return within(point, asked)
 
     def sample_independent(
         self,
@@ -148,6 +152,12 @@ class AutoPeftSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draw a parameter at random that is new, or whose range has changed."""
+        if self._space and param_name not in self._space.keys() | self._strangers:
+            self._strangers.add(param_name)
+            logger.warning(
+                "'%s' is drawn at random: the space of AutoPeftSampler does not name it.",
+                param_name,
+            )
         seed = self._generator(trial.number, zlib.crc32(param_name.encode())).integers(2**31)
         random = RandomSampler(seed=int(seed))
         return random.sample_independent(study, trial, param_name, param_distribution)
@@ -163,6 +173,9 @@ class AutoPeftSampler(BaseSampler):
         if state == TrialState.FAIL:
             study._storage.set_trial_system_attr(trial._trial_id, BROKEN, value=True)  # noqa: SLF001 - as Optuna's own samplers do
 
+    def _all(self, study: Study) -> dict[str, BaseDistribution]:
+        return self._space or seen_alike(study.get_trials(deepcopy=False))
+
     @staticmethod
     def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
         return [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
@@ -175,20 +188,22 @@ class AutoPeftSampler(BaseSampler):
         study: Study,
         number: int,
         trials: Sequence[FrozenTrial],
-        space: Mapping[str, BaseDistribution],
+        space: Distributions,
     ) -> dict[str, Any]:
         known = [t for t in trials if self._is_point(t.params, space)]
         complete = [t for t in known if t.state == TrialState.COMPLETE]
-        broken = [t for t in known if _is_broken(t)]
-        planned = [_planned(t, space) for t in trials if _is_running(t)]
+        broken = [t for t in known if is_broken(t)]
+        points = [within(t.params, space) for t in complete]
+        domain = self._ours or Columns(space, points)
+        running = [domain.active(planned(t, space)) for t in trials if is_running(t)]
         seen = Trials(
-            points=[_within(t.params, space) for t in complete],
+            points=points,
             values=[t.values for t in complete],
-            setbacks=[_within(t.params, space) for t in broken],
+            setbacks=[within(t.params, space) for t in broken],
             shown=[t.values or [math.nan] * len(study.directions) for t in broken],
-            pending=[point for point in planned if self._is_point(point, space)],
+            # Of others too little is known yet.
+            pending=[point for point in running if domain.holds(point)],
         )
-        domain = self._ours or Columns(space, seen.points)
         tried = {domain.key(p) for p in (*seen.points, *seen.setbacks, *seen.pending)}
         if len(complete) >= self._n_startup:
             goal = Goal(domain, study.directions, self._knowledge, self._surrogate)
@@ -201,11 +216,11 @@ class AutoPeftSampler(BaseSampler):
                 return found
         return self._start(domain, number, tried)
 
-    def _is_point(self, params: Params, space: Mapping[str, BaseDistribution]) -> bool:
-        whole = self._ours is None or self._ours.holds(_within(params, space))
-        return whole and _fits(params, space)
+    def _is_point(self, params: Mapping[str, Any], space: Distributions) -> bool:
+        whole = self._ours is None or self._ours.holds(within(params, space))
+        return whole and fits(params, space)
 
-    def _start(self, domain: Domain, number: int, tried: set[str]) -> dict[str, Any]:
+    def _start(self, domain: Columns | OptunaSpace, number: int, tried: set[str]) -> dict[str, Any]:
         """Return a trial's point of a Sobol sequence, or one behind it that may be tried.
 
         Where no point keeps the constraints, it is the one that breaks them least; where all have
@@ -215,60 +230,40 @@ class AutoPeftSampler(BaseSampler):
             points = self._ours.start(self._seed)
         else:
             points = itertools.islice(domain.draw(self._seed), number, number + LOOKS)
-        found: list[tuple[float, dict[str, Any]]] = []
+        found: list[tuple[bool, float, dict[str, Any]]] = []
         for point in points:
             violation = self._knowledge.violation(point)
             is_new = domain.key(point) not in tried
             if is_new and violation <= 0:
                 return point
-            found.append((violation if is_new else math.inf, point))
-        return min(found, key=lambda item: item[0])[1]
+            found.append((not is_new, violation, point))
+        return min(found, key=lambda item: item[:2])[2]
 
 
 def _drawn_seed() -> int:
     return int(np.random.SeedSequence().generate_state(1)[0])
 
 
-def _seen_alike(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """Return the distributions of all parameters that had the same one in every trial."""
-    found: dict[str, BaseDistribution] = {}
-    changed: set[str] = set()
-    for trial in trials:
-        if trial.state.is_finished():
-            for name, domain in trial.distributions.items():
-                if found.setdefault(name, domain) != domain:
-                    changed.add(name)
-    return {name: domain for name, domain in found.items() if name not in changed}
+def _check_whole(name: str, number: object, *, least: int) -> None:
+    if not isinstance(number, int | np.integer) or number < least:
+        raise RequestError(f"{name} must be a whole number, at least {least}, not {number!r}.")
 
 
-def _is_running(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.RUNNING
+def _distributions_of(space: object) -> dict[str, BaseDistribution]:
+    """Return the distributions of what a user gave for a space, by name.
 
-
-def _is_broken(trial: FrozenTrial) -> bool:
-    failed = trial.state == TrialState.FAIL and BROKEN in trial.system_attrs
-    return failed or trial.state == TrialState.PRUNED
-
-
-def _within(params: Params, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if name in space}
-
-
-def _fits(params: Params, space: Mapping[str, BaseDistribution]) -> bool:
-    """Tell whether a trial has any of the parameters, and each with a value that is possible."""
-    own = _within(params, space)
-    return bool(own) and all(_contains(space[name], value) for name, value in own.items())
-
-
-def _contains(domain: BaseDistribution, value: Any) -> bool:
-    try:
-        return domain._contains(domain.to_internal_repr(value))  # noqa: SLF001 - as Optuna's own samplers do
-    except ValueError:
-        return False
-
-
-def _planned(trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    """Return the point of a running trial, as far as it is known."""
-    noted = json.loads(trial.system_attrs.get(POINT, "{}"))
-    point = _within({**noted, **trial.params}, space)
-    return point if _fits(point, space) else {}
+    Raises:
+        RequestError: If it is none.
+    """
+    found = space.distributions if isinstance(space, OptunaSpace) else space or {}
+    if not isinstance(found, Mapping):
+        raise RequestError(
+            "space must map names of parameters to Optuna's distributions, or be what "
+            f"autopeft.search_space returns, not {space!r}."
+        )
+    for name, domain in found.items():
+        if not isinstance(domain, BaseDistribution):
+            raise RequestError(
+                f"space['{name}'] must be one of Optuna's distributions, not {domain!r}."
+            )
+    return dict(found)

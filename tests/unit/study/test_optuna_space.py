@@ -10,7 +10,8 @@ from autopeft import AutoPeftSampler
 from autopeft.study.strategies.optuna_space import OptunaSpace
 from tests.contracts.test_strategies import LIMIT, candidates
 
-SPACES = ["default", "autopeft-paper"]
+# With `method` or targets of a single value, with masks, and with all methods.
+SPACES = ["default", "autopeft-paper", "lora", "adapters"]
 
 
 def objective(space: OptunaSpace, trial: optuna.Trial) -> tuple[float, float]:

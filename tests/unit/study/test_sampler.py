@@ -114,6 +114,11 @@ def test_running_trials_are_not_suggested_again() -> None:
     ("settings", "error", "message"),
     [
         ({"n_startup_trials": 0}, RequestError, "at least 1"),
+        ({"n_startup_trials": "3"}, RequestError, "must be a whole number, at least 1, not '3'"),
+        ({"seed": -1}, RequestError, "seed must be a whole number, at least 0, not -1"),
+        ({"seed": 1.5}, RequestError, "seed must be a whole number"),
+        ({"space": "default"}, RequestError, "what autopeft.search_space returns, not 'default'"),
+        ({"known_objectives": [cost_of]}, RequestError, r"as in {1: function}; \[.* does not"),
         ({"surrogate": "mattern"}, UnknownNameError, "did you mean matern"),
         ({"space": {"x": (0, 1)}}, RequestError, r"space\['x'\] must be one of Optuna's"),
         ({"known_objectives": {"size": cost_of}}, RequestError, "'size': .* is no such pair"),
