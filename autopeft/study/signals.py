@@ -6,13 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from autopeft.tasks.metrics import METRICS
 from autopeft.trials.trial import RungReport
 
 Numbers = NDArray[np.float64]
 
-#: The signals, of which each is larger for a better trial: the mean of the ranks of both losses, at
-#: this rung and all before, the training loss, the quality and the loss on the validation rows.
+#: The signals, of which each is larger for a better trial: the mean of the ranks of both losses,
+#: and of a gradual quality, at this rung and all before; the training loss, the quality and the
+#: loss on the validation rows.
 SIGNALS = ("blend", "train_loss", "quality", "eval_loss")
+#: What a gradual quality counts in the blend: as much as both losses.
+QUALITY_WEIGHT = 2.0
 
 
 def signal_ranks(
@@ -21,18 +25,23 @@ def signal_ranks(
     """Return how each signal ranks trials at a rung: 1 is worst, equal ones share a mean rank.
 
     Early measurements are noisy, and the noise of one rung is hardly that of the next. So the
-    blend takes what the rungs before have shown as well, each counting as much. It takes losses
-    alone: they move with every step, an accuracy only where a row changes sides, which tells less
-    early and is mostly luck where rows are few.
+    blend takes what the rungs before have shown as well, each counting as much. Of classes and
+    texts it takes losses alone: they move with every step, an accuracy only where a row changes
+    sides, which tells less early and is mostly luck where rows are few. A correlation moves with
+    every step too, and the squared error of numbers falls at first because their mean is learned,
+    of which a correlation knows nothing.
 
     Args:
         curves: What each trial measured up to the rung, first to last; equally many of each.
-        metric: Name of the quality.
+        metric: Name of the quality, one of `METRICS`.
         weights: How many trials each curve stands for; `None` if for one.
     """
     rungs = [_single_ranks(reports, metric, weights) for reports in zip(*curves, strict=True)]
+    weights_in_blend = {"train_loss": 1.0, "eval_loss": 1.0}
+    if METRICS[metric].gradual:
+        weights_in_blend["quality"] = QUALITY_WEIGHT
     blend = np.sum(
-        [single[loss] for single in rungs for loss in ("train_loss", "eval_loss")], axis=0
+        [weight * single[n] for single in rungs for n, weight in weights_in_blend.items()], axis=0
     )
     return {"blend": mid_ranks(blend, weights), **rungs[-1]}
 

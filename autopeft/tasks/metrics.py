@@ -29,6 +29,11 @@ class Metric:
     floor: Callable[[NDArray[np.float64]], float]
     error: Callable[[float, int], float]
 
+    @property
+    def gradual(self) -> bool:
+        """Whether each prediction moves it a little, rather than where it changes sides alone."""
+        return self.kind == "regression"
+
 
 def _accuracy(labels: NDArray[np.float64], predictions: NDArray[np.float64]) -> float:
     from sklearn.metrics import accuracy_score

@@ -76,7 +76,17 @@ def test_the_blend_is_of_all_rungs_and_the_others_of_the_last(values: Curves) ->
 
 
 @given(st.lists(PLACES, min_size=2, max_size=12))
-def test_the_blend_takes_losses_alone(values: Curves) -> None:
+def test_the_blend_takes_losses_and_a_correlation(values: Curves) -> None:
+    """The quality counts as much as both losses, of which one falls as it rises here."""
+    curves = curves_of(values)
+    named = [[replace(r, metrics={"pearson": r.metrics["accuracy"]}) for r in c] for c in curves]
+    rungs = [signal_ranks([[c[k]] for c in named], "pearson") for k in range(2)]
+    total = sum(2 * r["quality"] + r["train_loss"] + r["eval_loss"] for r in rungs)
+    assert signal_ranks(named, "pearson")["blend"].tolist() == mid_ranks(np.array(total)).tolist()
+
+
+@given(st.lists(PLACES, min_size=2, max_size=12))
+def test_the_blend_takes_losses_but_no_accuracy(values: Curves) -> None:
     curves = curves_of(values)
     lucky = [[replace(r, metrics={"accuracy": -float(i)}) for r in c] for i, c in enumerate(curves)]
     found = [signal_ranks(c, "accuracy")["blend"].tolist() for c in (curves, lucky)]
