@@ -148,11 +148,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--to", type=Path, help="default: compare-TASK.json beside this file")
+    parser.add_argument("--to", type=Path, help="default: compare-TABLE.json beside this file")
     parser.add_argument("--add", action="store_true", help="keep the runs that the file holds")
     options = parser.parse_args()
     path = options.table or HERE / f"{options.task}.jsonl"
-    to = options.to or HERE / f"compare-{options.task}.json"
+    to = options.to or HERE / f"compare-{path.stem}.json"
     to.parent.mkdir(parents=True, exist_ok=True)
     results = json.loads(to.read_text(encoding="utf-8")) if options.add and to.exists() else []
     held = {(r["strategy"], r["seed"]) for r in results}

@@ -77,13 +77,14 @@ def main() -> None:
     both = [t for t in table.first_seed if t.plain]
     print("| rung | trainings |", " | ".join(SIGNALS), "|")
     print("| --- | --- |" + " --- |" * len(SIGNALS))
-    for rung, report in enumerate(both[0].reports[:-1]):
+    for rung, report in enumerate(table.first_seed[0].reports[:-1]):
         at = f"{report.fidelity:.2f} ({report.step} steps)"
-        for trainings in (table.first_seed, both):
+        for trainings in (table.first_seed, both) if both else (table.first_seed,):
             reported = [t.reports[: rung + 1] for t in trainings]
             print(line(f"{at}, as reported", trainings, reported))
-        plain = [without_averaging(t)[: rung + 1] for t in both]
-        print(line(f"{at}, weights as they are", both, plain))
+        if both:
+            plain = [without_averaging(t)[: rung + 1] for t in both]
+            print(line(f"{at}, weights as they are", both, plain))
     print(f"\n{front_members(table)}")
 
 
