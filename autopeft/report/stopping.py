@@ -3,6 +3,7 @@
 from autopeft.report.summary import Summary
 from autopeft.study.evidence import LEAST_CORRELATION, RungEvidence, rung_evidence
 from autopeft.study.standing import Comparison
+from autopeft.tasks.metrics import METRICS
 from autopeft.trials.kept_checkpoints import LATE
 
 _NAMES = {
@@ -27,12 +28,14 @@ def rung_facts(summary: Summary) -> list[RungEvidence]:
 
 def rung_lines(summary: Summary) -> list[str]:
     """Return a sentence for each rung before the end."""
-    return [_line(evidence) for evidence in rung_facts(summary)]
+    return [_line(evidence, summary.metric) for evidence in rung_facts(summary)]
 
 
-def _line(evidence: RungEvidence) -> str:
+def _line(evidence: RungEvidence, metric: str) -> str:
     place = f"At {100 * evidence.share:.0f} % of a training"
     signal = _NAMES[evidence.signal]
+    if evidence.signal == "blend" and METRICS[metric].gradual:
+        signal = "quality and both losses together"
     if not evidence.measured:
         return (
             f"{place} trials are compared by {signal}: how well that ranks them like the end was "

@@ -25,6 +25,17 @@ def test_what_was_not_measured_is_called_assumed() -> None:
     )
 
 
+def test_a_correlation_is_said_to_be_in_the_blend() -> None:
+    trial = record(0, [0.6, 0.7], 100)
+    trial = replace(
+        trial,
+        quality_metric="pearson",
+        reports=tuple(replace(r, metrics={"pearson": 0.5}) for r in trial.reports),
+    )
+    (line,) = rung_lines(replace(summary([trial]), metric="pearson"))
+    assert "compared by quality and both losses together:" in line
+
+
 def test_what_was_measured_is_said() -> None:
     alike = [record(i, [0.6 + 0.01 * i, 0.7 + 0.01 * i], 100) for i in range(12)]
     (line,) = rung_lines(summary(alike))
