@@ -27,6 +27,7 @@ from autopeft.space.text import text_of
 from autopeft.study.objective import Objective, ReferencePoint, parse_objectives
 from autopeft.study.repeats import Repeats
 from autopeft.study.rungs import rung_shares
+from autopeft.study.strategies.start import representatives
 from autopeft.study.study import StudyPlan
 from autopeft.tasks.data import TaskData, load_data, own_task
 from autopeft.tasks.metrics import METRICS
@@ -122,7 +123,7 @@ class Problem:
 
     def reference_point(self) -> ReferencePoint:
         """Return where hypervolume is measured from: see `ReferencePoint`."""
-        small, large = self.extremes()
+        small, _ = self.extremes()
         floor = METRICS[self.data.task.quality].floor
         worst_quality = floor(np.asarray(self.data.validation.labels))
         best, worst = [], []
@@ -135,9 +136,11 @@ class Problem:
                 worst.append(float(self.space.budget.limit))
             else:
                 # More parameters may take less memory, in upper layers or in parts of a batch.
-                ends = (self.costs.memory(self._trained(p)).total for p in (small, large))
+                tried = (
+                    self.costs.memory(self._trained(p)).total for p in representatives(self.space)
+                )
                 best.append(float(self._least_memory()))
-                worst.append(float(max(ends)))
+                worst.append(float(max(tried)))
         return ReferencePoint.between(self.objectives, best, worst)
 
     def _least_memory(self) -> int:

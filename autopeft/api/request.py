@@ -31,7 +31,9 @@ RESUMABLE = frozenset(
     }
 )
 
-_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
+_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s)?")
+#: A number alone is of seconds.
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 class SearchRequest(BaseModel):
@@ -258,7 +260,8 @@ def seconds(text: str) -> float:
     Raises:
         ValueError: If the text is no duration above zero.
     """
-    match = _TIME.fullmatch(text.strip())
+    told = text.strip()
+    match = _TIME.fullmatch(f"{told}s" if _NUMBER.fullmatch(told) else told)
     if match is None or not any(match.groups()):
         raise ValueError(f"cannot read the time '{text}': write 90s, 30m or 1h30m")
     hours, minutes, rest = (float(part or 0) for part in match.groups())

@@ -13,7 +13,7 @@ StudyArgument = Annotated[
 
 PicturesOption = Annotated[
     Path | None,
-    typer.Option(help="Folder for the figures as pictures, too. Needs autopeft[pictures]."),
+    typer.Option(help="Folder for the figures as pictures, too. Needs autopeft\\[pictures]."),
 ]
 PictureFormat = Annotated[
     Literal["png", "svg", "pdf"] | None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from autopeft.report.markdown import front_table, noise_text
 from autopeft.report.mlflow_runs import StudyRuns, TrackedStudy, TrackingPlace
@@ -165,7 +166,7 @@ class MlflowTracker:
             if self._runs is None:
                 self._runs = StudyRuns(self.place, self._study)
             action(self._runs)
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             self.failure = str(error).split("\n")[0]
             if self._failed_at is None and self._warns:
                 logger.warning(

@@ -107,7 +107,11 @@ class Repeats:
         return Repeat(record=record, seed=(record.spec.seed + n_begun(chosen)) % _SEEDS)
 
     def _spent(self, records: Sequence[TrialRecord]) -> bool:
-        return self.most is not None and n_repeats(records) >= self.most
+        if self.most is None:
+            return False
+        # A search may end before it has tried as many as it might.
+        tried = (len(records) - n_repeats(records)) // DEFAULT_SHARE
+        return n_repeats(records) >= min(self.most, tried)
 
 
 #: For studies that repeat nothing.

@@ -91,6 +91,10 @@ def test_three_objectives(tiny_settings: dict[str, Any], tmp_path: Path) -> None
         methods=("ln_tuning", "ia3", "lora"),  # few, as memory is predicted for each candidate
     )
     assert [o.name for o in result.summary.objectives] == ["quality", "params", "memory"]
+    # What a search begins with is of interest: it lies before the reference, not beyond.
+    _, _, memory = result.summary.objectives
+    most = max(memory.minimised(memory.cost(r.cost)) for r in result.summary.records)
+    assert most <= result.summary.reference.worst[2]
     assert 0 < result.hypervolume < 1
 
 

@@ -1,6 +1,5 @@
 """What an Optuna study wants, as numbers of which more is better."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,10 +24,6 @@ from autopeft.study.strategies.knowledge import Knowledge
 from autopeft.study.strategies.local_search import Domain, Ranking, best_points
 from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategy import Surrogate
-
-#: Filters of warnings and the state of torch's generator belong to the process: threads that
-#: change them at the same time would leave them changed.
-_ALONE = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +80,7 @@ class Goal:
             tried: Keys of points that are not wanted again.
             rng: Where points are drawn from.
         """
-        with _ALONE, torch.device("cpu"), torch.enable_grad():
+        with torch.device("cpu"), torch.enable_grad():
             return self._best(trials, tried, rng)
 
     def _best(

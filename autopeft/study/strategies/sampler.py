@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +40,10 @@ logger = logging.getLogger(__name__)
 LOOKS = 4096
 #: How often a point is looked for if other processes are faster.
 ATTEMPTS = 3
+#: Threads ask one after the other. None takes a point that another one has not noted yet; and
+#: filters of warnings and the state of torch's generator, which a model changes for a while,
+#: belong to the process.
+_ALONE = threading.Lock()
 
 
 class AutoPeftSampler(BaseSampler):
@@ -134,15 +139,20 @@ class AutoPeftSampler(BaseSampler):
         # What has one value is not asked for, but is a part of the point.
         singles = {n: domain for n, domain in self._all(study).items() if domain.single()}
         space = {**asked, **singles}
+        with _ALONE:
+            point = self._new_point(study, trial, space)
+            # So that others see it before the trial has asked for all of it.
+            study._storage.set_trial_system_attr(trial._trial_id, POINT, noted(point, space))  # noqa: SLF001 - as Optuna's own samplers do
+        return within(point, asked)
+
+    def _new_point(self, study: Study, trial: FrozenTrial, space: Distributions) -> dict[str, Any]:
         point = self._point(study, trial.number, self._others(study, trial), space)
         for _ in range(ATTEMPTS):  # another process may have taken it in the meantime
             others = self._others(study, trial)
             if point not in (planned(t, space) for t in others if is_running(t)):
                 break
             point = self._point(study, trial.number, others, space)
-        # So that other processes see it before the trial has asked for all of it.
-        study._storage.set_trial_system_attr(trial._trial_id, POINT, noted(point, space))  # noqa: SLF001 - as Optuna's own samplers do
-        return within(point, asked)
+        return point
 
     def sample_independent(
         self,

@@ -1,15 +1,16 @@
 """The first trials: what papers made known, at learning rates that suit short trainings."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
-from itertools import zip_longest
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice, zip_longest
+from typing import Any
 
 from autopeft.cost.candidates import CandidateSpace
 from autopeft.methods.registry import get_method
-from autopeft.space.hyperparameter import Assignment, Choice, Hyperparameter
+from autopeft.space.hyperparameter import Assignment, Choice, Hyperparameter, LayerMask
 from autopeft.space.space import LEARNING_RATE
 from autopeft.space.targets import expand
-from autopeft.study.strategies.drawing import generator
+from autopeft.study.strategies.drawing import generator, untried_sobol
 from autopeft.study.strategies.placing import nearest, place
 from autopeft.study.strategies.portfolio import (
     known_configurations,
@@ -24,6 +25,8 @@ PARTS = (1.0, 0.1, 0.01)
 #: Multiple of a method's default learning rate. The defaults are for long trainings; a search
 #: trains for a few hundred steps, which bear and need more.
 MULTIPLE = 3.0
+#: Quasi-random points that stand for all others.
+DRAWN = 32
 
 
 #: Entries of the portfolio that a ladder in a composite space can be made of, the widest first.
@@ -43,6 +46,13 @@ def start_points(space: CandidateSpace, seed: int) -> dict[str, list[Assignment]
         "portfolio": known,
         "default": method_defaults(space, seed, without=covered),
     }
+
+
+def representatives(space: CandidateSpace) -> list[Assignment]:
+    """Return points of all kinds: the smallest, the largest, a start and some quasi-random ones."""
+    started = [point for points in start_points(space, 0).values() for point in points]
+    drawn = islice(untried_sobol(space, 0, set()), DRAWN)
+    return [space.smallest(), space.largest(), *started, *drawn]
 
 
 def portfolio_points(space: CandidateSpace) -> list[Assignment]:
@@ -158,12 +168,25 @@ def _with_defaults(space: CandidateSpace, method: str) -> Iterator[tuple[Assignm
     defaults = {p.domain.name: p.default for p in get_method(method).info.parameters}
     rate = MULTIPLE * width_factor([method], space.spec)
     for corner in space.corners_of(method, low=True):
-        point = dict(corner)
-        for h in space.space.hyperparameters:
-            default = nearest(h, rate) if h.field == LEARNING_RATE else defaults.get(h.field)
-            if h.name in point and default is not None and h.contains(default):
-                point[h.name] = default
-        yield corner, point
+        masks = {
+            h.name: "1" * h.n_layers
+            for h in space.space.hyperparameters
+            if h.name in corner and isinstance(h, LayerMask)
+        }
+        if masks:  # its corner is one layer
+            yield {**corner, **masks}, _at_defaults(space, {**corner, **masks}, defaults, rate)
+        yield corner, _at_defaults(space, corner, defaults, rate)
+
+
+def _at_defaults(
+    space: CandidateSpace, corner: Assignment, defaults: Mapping[str, Any], rate: float
+) -> Assignment:
+    point = dict(corner)
+    for h in space.space.hyperparameters:
+        default = nearest(h, rate) if h.field == LEARNING_RATE else defaults.get(h.field)
+        if h.name in point and default is not None and h.contains(default):
+            point[h.name] = default
+    return point
 
 
 def _widest(space: CandidateSpace, points: list[Assignment]) -> Assignment | None:

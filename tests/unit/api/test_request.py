@@ -15,7 +15,7 @@ def test_times(text: str, expected: float) -> None:
     assert seconds(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "soon", "30x", "-5m", "0", "0h", "m", "1.h"])
+@pytest.mark.parametrize("text", ["", "soon", "30x", "-5m", "0", "0h", "m", "1.h", "1h30", "5m10"])
 def test_texts_that_are_no_times(text: str) -> None:
     with pytest.raises(RequestError, match="time"):
         SearchRequest.build(time=text)

@@ -166,6 +166,16 @@ def test_a_server_that_is_away_is_said_once_and_at_the_end(
     assert tracker.missed == 1
 
 
+def test_a_file_that_is_no_database_is_a_server_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text(
+        "this is no database, and long enough to be looked at " * 40
+    )
+    place = TrackingPlace(uri=f"sqlite:///{tmp_path / 'mlflow.db'}", artifacts=None)
+    tracker = MlflowTracker(place, STUDY)
+    follow(tracker, record(0, [0.5, 0.6], 100), [0.5, 0.6])
+    assert tracker.missed == 1
+
+
 def test_a_server_that_comes_back_gets_what_it_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

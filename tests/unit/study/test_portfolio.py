@@ -198,6 +198,14 @@ hyperparameters:
     assert [point["rank"] for point in lora_ladder(space)] == [8, 4]
 
 
+@pytest.mark.parametrize("limit", [3_000, 40_000])
+def test_the_ladder_has_all_layers_where_each_has_a_switch(limit: int) -> None:
+    space = candidates("lora", limit)
+    ladder = lora_ladder(space)
+    assert ladder
+    assert all(set(str(point["layers"])) == {"1"} for point in ladder)
+
+
 def test_a_composite_space_with_lora_has_a_ladder() -> None:
     text = """
 schema_version: 1

@@ -99,6 +99,13 @@ def test_repeats_end_within_their_bound(
         assert all(n_begun(done, r) == seeds for r in pareto_front(done, OBJECTIVES))
 
 
+def test_a_search_that_ended_early_repeats_a_quarter_of_what_it_tried() -> None:
+    """With --until-converged it might have gone on to a hundred."""
+    records = study(*(0.5 + 0.05 * i for i in range(9)))
+    done = ran(Repeats.asked(None, 100), records, random.Random(0))
+    assert n_repeats(done) == 2
+
+
 @pytest.mark.parametrize(("trials", "most"), [(1, 0), (3, 0), (16, 4), (60, 15)])
 def test_nobody_is_surprised_by_the_default(trials: int, most: int) -> None:
     assert Repeats.asked(None, trials).bound(trials) == most
