@@ -232,6 +232,22 @@ def storage_url(folder: StudyFolder, storage: str | None) -> str:
     return storage or sqlite_url(folder.database)
 
 
+def recorded_trials(folder: StudyFolder, url: str, study_id: str) -> list[TrialRecord]:
+    """Return the trials of a study.
+
+    Raises:
+        StudyError: If the storage holds none, though the folder has what was trained: it would be
+            trained again, and written over.
+    """
+    records = read_records(url, study_id)
+    if not records and folder.has_trained:
+        raise StudyError(
+            f"'{folder.path}' has trials that its storage does not hold: bring the storage back, "
+            "or, if it is a SQLite file with a relative path, go to the folder that it lies in."
+        )
+    return records
+
+
 def _summary(folder: StudyFolder, manifest: dict[str, Any]) -> Summary:
     try:
         url = storage_url(folder, manifest["request"]["storage"])
@@ -246,7 +262,7 @@ def _summary(folder: StudyFolder, manifest: dict[str, Any]) -> Summary:
             eval_rows=manifest["task"]["eval_rows"],
             objectives=parse_objectives(",".join(manifest["objectives"])),
             reference=ReferencePoint.from_dict(manifest["reference"]),
-            records=tuple(read_records(url, manifest["study_id"])),
+            records=tuple(recorded_trials(folder, url, manifest["study_id"])),
             memory_limit=manifest.get("max_memory_bytes"),
             derived=read_derived(folder.derived_file),
         )

@@ -14,7 +14,7 @@ from autopeft.api.problem import Problem, resolve
 from autopeft.api.provenance import manifest
 from autopeft.api.report import write_report_page
 from autopeft.api.request import RESUMABLE, SearchRequest
-from autopeft.api.result import SearchResult, storage_url
+from autopeft.api.result import SearchResult, recorded_trials, storage_url
 from autopeft.api.tracking import close_tracker, log_winner, study_tracker, tracking_place
 from autopeft.api.warm_start import keep_past, kept_past, read_past
 from autopeft.api.wiring import build_runner, build_strategy
@@ -168,8 +168,10 @@ def _prepare(
     reference = ReferencePoint.from_dict(recorded["reference"])
     runner = build_runner(problem, workload, folder)
     strategy = build_strategy(problem, reference, kept_past(problem, folder))
+    url = storage_url(folder, problem.request.storage)
+    recorded_trials(folder, url, recorded["study_id"])
     store = TrialStore(
-        storage_url(folder, problem.request.storage),
+        url,
         recorded["study_id"],
         problem.space.space,
         {o.name: o.direction for o in problem.objectives},

@@ -94,6 +94,11 @@ class StudyFolder:
         """Whether the folder holds a study."""
         return self.manifest_file.is_file()
 
+    @property
+    def has_trained(self) -> bool:
+        """Whether there is a folder of any trial."""
+        return any((self.path / "trials").glob("*"))
+
     def trial(self, number: int) -> Path:
         """Return the folder of a trial."""
         return self.path / "trials" / f"{number:04d}"

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,23 @@ def test_decoders_and_encoder_decoders_are_searched(
     result = autopeft.search(study=tmp_path / "study", **settings)
     assert not [t for t in result.trials if t.status.failed]
     assert len({t.spec.configuration.method for t in result.trials}) > 1
+
+
+def test_a_storage_without_the_study_is_no_new_study(
+    tiny_study: SearchResult, tmp_path: Path
+) -> None:
+    """A relative path that was given in another folder, say: what was trained stays as it is."""
+    folder = tmp_path / "s"
+    shutil.copytree(tiny_study.folder.path, folder)
+    (folder / "study.db").unlink()
+    with sqlite3.connect(folder / "study.db") as connection:
+        connection.execute("CREATE TABLE other (x)")
+    connection.close()
+    before = {p: p.stat().st_mtime_ns for p in (folder / "trials").rglob("*")}
+    for look in (
+        lambda: autopeft.open_study(folder).trials,
+        lambda: resume_search(folder, {"trials": 9}),
+    ):
+        with pytest.raises(StudyError, match="has trials that its storage does not hold"):
+            look()
+    assert before == {p: p.stat().st_mtime_ns for p in (folder / "trials").rglob("*")}
