@@ -244,6 +244,12 @@ def main() -> None:
     path = options.table or HERE / f"{options.task}.jsonl"
     both_ways, without = options.measured != "all", tuple(options.without)
     table = table_of(path, options.task, both_ways=both_ways, without=without)
+    # Before anything runs: what `compare.py` has not done yet is missing here.
+    curve = (
+        full_curve(table, options.seeds)
+        if options.strategy == RANDOM
+        else np.mean(without_stopping(path, options.strategy, options.seeds), axis=0)
+    )
     jobs = [
         (path, options.task, fidelity, size, seed)
         for fidelity in options.fidelities
@@ -261,11 +267,6 @@ def main() -> None:
             without=without,
         )
         results = list(pool.map(partial(run, variant=variant), *zip(*jobs, strict=True)))
-    curve = (
-        full_curve(table, options.seeds)
-        if options.strategy == RANDOM
-        else np.mean(without_stopping(path, options.strategy, options.seeds), axis=0)
-    )
     to = options.to or HERE / f"fidelity-{options.task}.json"
     to.write_text(json.dumps(results) + "\n", encoding="utf-8")
     evaluation = evaluation_share(table.first_seed)
