@@ -28,7 +28,7 @@ from autopeft.trials.engine import Workload
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.ports import Runner, SystemClock
 from autopeft.trials.store import TrialStore
-from autopeft.trials.trial import TrialRecord, TrialStatus
+from autopeft.trials.trial import TrialRecord
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class _Checkpoints:
 
     def finished(self, record: TrialRecord) -> None:
         """Remove the checkpoint of a trial that has ended."""
-        if record.result is not None and record.status is not TrialStatus.PAUSED:
+        if record.status.ended:
             self._folder.drop_checkpoint(record.number)
 
 

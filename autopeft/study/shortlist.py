@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from autopeft.study.evidence import rung_evidence
 from autopeft.study.pareto import front
-from autopeft.study.rungs import kept_of
+from autopeft.study.rungs import full_trainings, kept_of
 from autopeft.study.standing import Comparison
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
@@ -63,3 +63,23 @@ class Shortlist:
             go_on=tuple(number for number in best if number in here),
             drop=tuple(sorted(here.difference(best))),
         )
+
+
+def work_for_list(records: Sequence[TrialRecord], shares: Sequence[float]) -> float:
+    """Return the seconds of training that one more trial, and then the short list, will take.
+
+    Of the trials that have not ended as large a part goes on as of all; a training lasts as long
+    as those parts of one that were trained. 0 before anything was trained.
+
+    Args:
+        records: The trials so far, repeats left out.
+        shares: Shares of a full training after which trials report.
+    """
+    trained = sum(r.fidelity for r in records)
+    if not trained:
+        return 0.0
+    going = [r for r in records if not r.status.ended]
+    n_trials = len(records) + 1
+    whole = full_trainings("shortlist", n_trials, shares)[0]
+    due = whole * (len(going) + 1) / n_trials - sum(r.fidelity for r in going)
+    return due * sum(r.seconds for r in records) / trained

@@ -14,8 +14,8 @@ from autopeft.study.fidelity import SuccessiveHalving
 from autopeft.study.front import pareto_front
 from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.repeats import NO_REPEATS, SEARCH_SHARE, Repeats
-from autopeft.study.rungs import Fidelity, full_trainings
-from autopeft.study.shortlist import Shortlist
+from autopeft.study.rungs import Fidelity
+from autopeft.study.shortlist import Shortlist, work_for_list
 from autopeft.study.standing import Comparison
 from autopeft.study.strategy import Candidate, Strategy
 from autopeft.tasks.metrics import METRICS
@@ -122,7 +122,8 @@ class Study:
         self._interrupted = deque(r for r in store.records if r.result is None)
         self._exhausted = False
         self._begun = clock.now()
-        self._started_here = 0
+        self._most_running = 1
+        self._finishing = False
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -169,6 +170,7 @@ class Study:
             self.finish(number, TrialResult(status=TrialStatus.STOPPED, seconds=seconds))
         if not choice.go_on:
             return None
+        self._finishing = True
         record = self._store.go_on(choice.go_on[0])
         self._tell("started", record)
         return record.spec
@@ -220,7 +222,6 @@ class Study:
         first = candidate.notes.get("origin") != REPEAT
         pause = 0 if self._shortlist and first else None
         self._store.add(spec, candidate.assignment, cost, metric, candidate.notes, pause)
-        self._started_here += first
         self._tell("started", self.records[spec.number])
         return spec
 
@@ -266,24 +267,19 @@ class Study:
         return limit is not None and self._clock.now() - self._begun >= share * limit
 
     def _has_to_finish(self) -> bool:
-        """Tell whether what is left of the search's time goes to the short list."""
+        """Tell whether what is left of the search's time goes to the short list.
+
+        Once a list is being finished, nothing is started until it is.
+        """
         limit = self.plan.max_seconds
         if self._shortlist is None or limit is None:
             return False
+        searched = self._searched()
+        self._most_running = max(self._most_running, sum(r.result is None for r in searched))
+        self._finishing = self._finishing and not all(r.status.ended for r in searched)
+        due = work_for_list(searched, self.plan.rungs) / self._most_running
         elapsed = self._clock.now() - self._begun
-        return elapsed + self._reserve(elapsed) >= self._search_share * limit
-
-    def _reserve(self, elapsed: float) -> float:
-        """Return the seconds that finishing the short list of one more trial will take.
-
-        As long a full training as those parts of one that were trained so far.
-        """
-        if not self._started_here:
-            return 0.0
-        share = self.plan.rungs[0]
-        n_trials = len(self._searched()) + 1
-        whole = full_trainings(self.plan.fidelity, n_trials, self.plan.rungs)[0]
-        return elapsed / (share * self._started_here) * (whole - share * (n_trials - 1))
+        return self._finishing or elapsed + due >= self._search_share * limit
 
     def _tell(self, event: str, record: TrialRecord) -> None:
         for observer in self._observers:

@@ -33,6 +33,11 @@ class TrialStatus(StrEnum):
         """Whether the trial ended without a usable result."""
         return self not in _USABLE
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of the trial."""
+        return self not in {TrialStatus.RUNNING, TrialStatus.PAUSED}
+
 
 _USABLE = {
     TrialStatus.RUNNING,

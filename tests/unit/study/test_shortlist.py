@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -11,7 +12,7 @@ from autopeft.study.rungs import full_trainings, kept_of, rung_shares
 from autopeft.study.shortlist import Choice, Shortlist
 from autopeft.study.study import Study
 from autopeft.trials.ports import Decision, NoTrial
-from autopeft.trials.trial import TrialRecord, TrialResult, TrialSpec, TrialStatus
+from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 from tests.records import record, report
 from tests.unit.study.test_fidelity import COMPARISON
 from tests.unit.study.test_study import Clock, study
@@ -21,6 +22,8 @@ SHARES = rung_shares("shortlist", 1)
 #: Of trainings that are long.
 LONG = 5000
 N_TRIALS = 15
+#: A full training takes so long.
+FULL_SECONDS = 540
 
 
 def quality(number: int) -> float:
@@ -61,11 +64,14 @@ class Table:
         for rung in range(max(0, first - 1), len(self.shares)):  # a checkpoint's rung is said again
             self.reached[spec.number] = rung + 1
             self._count()
-            decision = source.report(spec.number, report(rung, quality(spec.number), self.shares))
+            said = report(rung, quality(spec.number), self.shares)
+            seconds = FULL_SECONDS * said.fidelity
+            decision = source.report(spec.number, replace(said, seconds=seconds))
             self._count()
             if decision is Decision.PAUSE:
                 return
-        source.finish(spec.number, TrialResult(status=TrialStatus.COMPLETE))
+        result = TrialResult(status=TrialStatus.COMPLETE, seconds=FULL_SECONDS)
+        source.finish(spec.number, result)
         self._count()
 
     def _count(self) -> None:
@@ -185,22 +191,54 @@ def test_a_study_that_goes_on_with_more_trials(tmp_path: Path, straight: Study) 
     assert [r.spec for r in more.records] == [r.spec for r in straight.records]
 
 
-def test_the_time_for_the_short_list_is_set_aside(tmp_path: Path) -> None:
-    """A full training takes nine minutes here, so that thirteen fit into two hours."""
+@pytest.mark.parametrize("overhead", [0, 60], ids=["training", "and asking"])
+def test_the_time_is_used_and_the_short_list_finished(tmp_path: Path, overhead: int) -> None:
+    """A full training takes nine minutes here, so that thirteen fit into two hours.
+
+    Asking for a trial may take as long as its first rung; it has no part in finishing the list.
+    """
 
     class Timed(Table):
         def _train(self, source: Study, spec: TrialSpec) -> None:
             first = self.reached.get(spec.number, 0)
             super()._train(source, spec)
             done = [0.0, *SHARES]
-            clock.time += 60 * 9 * (done[self.reached[spec.number]] - done[first])
+            clock.time += FULL_SECONDS * (done[self.reached[spec.number]] - done[first])
+            clock.time += 0 if first else overhead
 
     clock = Clock()
     source = shortlist(tmp_path, n_trials=100, max_seconds=7200, clock=clock)
     Timed().run(source)
-    assert 0.9 * 7200 < clock.time <= 7200
+    assert 0.95 * 7200 < clock.time <= 7200 + FULL_SECONDS
     assert 15 < len(source.records) < 60
+    assert all(r.status.ended for r in source.records)
     assert sum(r.status is TrialStatus.COMPLETE for r in source.records) >= 10
+
+
+class AnyTraining(dict[tuple[str, int], list[RungReport]]):
+    """Curves of any configuration that is asked for."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    def __missing__(self, key: tuple[str, int]) -> list[RungReport]:
+        score = 0.5 + int(key[0][:4], 16) / 2**18
+        return [
+            replace(report(rung, score, SHARES), seconds=share * FULL_SECONDS)
+            for rung, share in enumerate(SHARES)
+        ]
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_workers_share_the_time_for_the_short_list(tmp_path: Path, workers: int) -> None:
+    runner = SimulatedRunner(AnyTraining(), workers=workers)
+    limit = 25 * FULL_SECONDS / workers
+    clock = cast(Clock, runner.clock)
+    source = shortlist(tmp_path, n_trials=200, max_seconds=limit, clock=clock)
+    runner.run(source)
+    assert 0.8 * limit < runner.clock.seconds <= limit + FULL_SECONDS
+    assert 40 < len(source.records) < 150
+    assert all(r.status.ended for r in source.records)
 
 
 def test_paused_trials_leave_workers_nothing_to_wait_for(tmp_path: Path) -> None:
