@@ -9,6 +9,16 @@ from autopeft.trials.engine import Workload
 from autopeft.trials.tokens import count_cut
 
 
+def length_notes(asked_length: int | None, model_length: int | None) -> list[str]:
+    """Return what becomes of inputs that the model does not take whole."""
+    if asked_length is None or model_length is None or asked_length <= model_length:
+        return []
+    return [
+        f"The model takes {model_length:,} tokens and not the {asked_length:,} that were asked "
+        f"for: inputs are cut at {model_length:,}."
+    ]
+
+
 def shape_notes(
     asked_length: int | None, model_length: int | None, asked_batch: int, n_train: int
 ) -> list[str]:
@@ -20,12 +30,7 @@ def shape_notes(
         asked_batch: Examples a step that were asked for.
         n_train: Number of training rows.
     """
-    notes = []
-    if asked_length is not None and model_length is not None and asked_length > model_length:
-        notes.append(
-            f"The model takes {model_length:,} tokens and not the {asked_length:,} that were asked "
-            f"for: inputs are cut at {model_length:,}."
-        )
+    notes = length_notes(asked_length, model_length)
     if asked_batch > n_train:
         notes.append(
             f"A batch of {asked_batch:,} is more than the {n_train:,} training rows: every step "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft.api.catalogue import configuration_of
+from autopeft.api.data_notes import length_notes
 from autopeft.cost.cost import CostModel
 from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Examples a step where neither the user nor a configuration says how many.
 BATCH_SIZE = 16
+#: Tokens of the longest input where the user does not say how many.
+SEQ_LENGTH = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +37,14 @@ class BareModel:
         spec: Its structure.
         build: Builds it with its task head on `meta`.
         seq_length: Longest input in tokens, no longer than the model takes.
+        notes: What the user should know of it.
     """
 
     name: str
     spec: ModelSpec
     build: "Callable[[], PreTrainedModel]"
     seq_length: int
+    notes: tuple[str, ...]
 
     def facts(self, options: StepOptions) -> dict[str, Any]:
         """Return what an estimate says of the model and of how steps are made."""
@@ -49,7 +54,7 @@ class BareModel:
             "base_params": self.spec.base_params,
             "seq_length": self.seq_length if self.spec.reads == "tokens" else None,
             **asdict(options),
-            "notes": list(self.spec.notes),
+            "notes": list(self.notes),
         }
 
 
@@ -68,7 +73,7 @@ def task_head(n_labels: int | None, *, language_modeling: bool) -> TaskHead:
     return TaskHead("regression" if n_labels == 1 else "classification", n_labels)
 
 
-def bare_model(name: str, head: TaskHead, seq_length: int) -> BareModel:
+def bare_model(name: str, head: TaskHead, seq_length: int | None) -> BareModel:
     """Return a model by its name or `config.json`; no weights are read.
 
     Raises:
@@ -77,8 +82,14 @@ def bare_model(name: str, head: TaskHead, seq_length: int) -> BareModel:
     config = load_config(resolve_model(name), head)
     build = partial(meta_model, config, head.kind)
     spec = inspect_model(build())
-    length = min(seq_length, spec.max_length or seq_length)
-    return BareModel(name=name, spec=spec, build=build, seq_length=length)
+    asked = seq_length or SEQ_LENGTH
+    return BareModel(
+        name=name,
+        spec=spec,
+        build=build,
+        seq_length=min(asked, spec.max_length or asked),
+        notes=(*spec.notes, *length_notes(seq_length, spec.max_length)),
+    )
 
 
 def estimate(  # noqa: PLR0913 - the parts of a question
@@ -87,7 +98,7 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     *,
     n_labels: int | None = None,
     language_modeling: bool = False,
-    seq_length: int = 128,
+    seq_length: int | None = None,
     batch_size: int | None = None,
     device_memory: str | None = None,
     options: StepOptions | None = None,
@@ -101,7 +112,8 @@ def estimate(  # noqa: PLR0913 - the parts of a question
         n_labels: Number of classes of the head, where nothing is said 2; 1 means regression.
         language_modeling: Whether the model writes text with the head that it has, instead; the
             text of an encoder-decoder is as long as what it reads.
-        seq_length: Longest input in tokens; a model of images has its own size.
+        seq_length: Longest input in tokens; `None` takes 128, or what the model takes if that is
+            less; a model of images has its own size.
         batch_size: Examples a step; `None` takes the configuration's, or 16.
         device_memory: Such as `24GiB` or `24GB`; the result then says whether it suffices, and
             for how large a batch.

@@ -50,6 +50,7 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         "warm_start": _warm_start(problem),
         "examples": _examples(problem),
         "trials": request.trials,
+        "time": request.time,
         "repeats": {"seeds": plan.repeats.seeds, "most": repeats},
         "rungs": list(rungs),
         "steps_of_a_full_training": problem.steps,

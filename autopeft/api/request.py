@@ -106,7 +106,7 @@ class SearchRequest(BaseModel):
     budget: str = "1%"
     space: str = "default"
     configuration: str | None = None
-    methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    methods: tuple[str, ...] | None = None
     objectives: str = "quality,params"
     strategy: Literal["bayesian", "random", "tpe", "nsga2", "gp"] = "bayesian"
     surrogate: Surrogate = "matern"
@@ -143,16 +143,28 @@ class SearchRequest(BaseModel):
         return {"trials": MOST_TRIALS, **values} if values.get("until_converged") else values
 
     @model_validator(mode="after")
-    def _can_run(self) -> "SearchRequest":
-        if self.until_converged and self.strategy != "bayesian":
+    def _has_its_model(self) -> "SearchRequest":
+        if self.strategy == "bayesian":
+            return self
+        if self.until_converged:
             raise ValueError(
                 "--until-converged follows the model of a Bayesian search: leave --strategy out, "
                 "or limit the search by --trials or --time"
             )
-        if self.warm_start and self.strategy != "bayesian":
+        if self.warm_start:
             raise ValueError(
                 "--warm-start is for the model of a Bayesian search: leave --strategy out"
             )
+        if self.surrogate != "matern":
+            raise ValueError(
+                "--surrogate is the model of a Bayesian search: leave it or --strategy out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_run(self) -> "SearchRequest":
+        if self.methods == ():
+            raise ValueError("--methods: name at least one method, such as lora")
         if self.checkpoints > 1 and self.fidelity != "none":
             raise ValueError("--checkpoints are of trainings to the end: use --fidelity none")
         if self.runner == "local" and (self.workers or 1) > 1:

@@ -10,6 +10,7 @@ from autopeft.export.folder import check_export, export_trial
 from autopeft.report.stopping import rung_facts
 from autopeft.report.summary import Summary
 from autopeft.study.objective import ReferencePoint, parse_objectives
+from autopeft.study.study import Ending
 from autopeft.study.uncertainty import Estimate
 from autopeft.tasks.metrics import METRICS
 from autopeft.trials.derived import read_derived
@@ -32,7 +33,10 @@ class SearchResult:
         folder: The study's folder.
         manifest: What was asked, with which versions and data.
         summary: Trials, front and hypervolume.
+        ending: Why the search that returned this ended; `None` where the study was only opened.
     """
+
+    ending: Ending | None = None
 
     def __init__(self, folder: StudyFolder) -> None:
         """Open a study.

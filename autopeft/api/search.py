@@ -216,6 +216,7 @@ def _run(search: _Search, folder: StudyFolder) -> SearchResult:
         if status == "FINISHED":
             _log_winner(search.tracker, result)
         close_tracker(search.tracker, result, status, files)
+    result.ending = search.study.ending
     return result
 
 

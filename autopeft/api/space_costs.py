@@ -49,7 +49,7 @@ def space_costs(  # noqa: PLR0913 - each is an option
     budget: str | None = None,
     n_labels: int | None = None,
     language_modeling: bool = False,
-    seq_length: int = 128,
+    seq_length: int | None = None,
     batch_size: int | None = None,
     device_memory: str | None = None,
     n_steps: int = 24,
@@ -67,7 +67,8 @@ def space_costs(  # noqa: PLR0913 - each is an option
         n_labels: Number of classes of the head, where nothing is said 2; 1 means regression.
         language_modeling: Whether the model writes text with the head that it has, instead; the
             text of an encoder-decoder is as long as what it reads.
-        seq_length: Longest input in tokens; a model of images has its own size.
+        seq_length: Longest input in tokens; `None` takes 128, or what the model takes if that is
+            less; a model of images has its own size.
         batch_size: Examples a step where the space does not choose it; `None` takes 16.
         device_memory: Such as `24GiB`; the result then says how many points fit.
         n_steps: Points whose memory and operations are computed, of those that are drawn.
@@ -117,7 +118,7 @@ def bound_space(  # noqa: PLR0913 - each is an option
     *,
     n_labels: int | None = None,
     language_modeling: bool = False,
-    seq_length: int = 128,
+    seq_length: int | None = None,
     batch_size: int | None = None,
 ) -> tuple[BareModel, CandidateSpace]:
     """Return a model without weights, and what it takes of a space within a budget.

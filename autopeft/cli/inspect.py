@@ -128,6 +128,8 @@ def _print_facts(plan: dict[str, Any]) -> None:
         f"{plan['fidelity']}",
         f"        ({others})",
     ]
+    if plan["time"]:
+        lines.append(f"Time    none is started after {plan['time']}")
     lines += [f"Left out {method}: {reason}" for method, reason in space["refused"].items()]
     out.print("\n".join(lines), highlight=False)
 

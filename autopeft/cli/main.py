@@ -166,7 +166,9 @@ def estimate(  # noqa: PLR0913, PLR0917 - each is an option
     language_modeling: Annotated[
         bool, typer.Option("--language-modeling", help="Write text, with the head that it has.")
     ] = False,
-    seq_len: Annotated[int, typer.Option(min=1, help="Longest input in tokens.")] = 128,
+    seq_len: Annotated[
+        int | None, typer.Option(min=1, help="Longest input in tokens. Default: 128.")
+    ] = None,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Examples a step. Default: the configuration's.")
     ] = None,

@@ -11,13 +11,20 @@ from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES, resume_search, run_search
 from autopeft.cli.output import as_table, console, head_text, print_json, print_notes
 from autopeft.cli.progress import ProgressView
+from autopeft.errors import StudyError
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
 from autopeft.study.past import warm_start_notes
 from autopeft.study.repeats import n_repeats
-from autopeft.study.study import StudyObserver
+from autopeft.study.study import Ending, StudyObserver
 from autopeft.trials.folder import StudyFolder, newest_study
 from autopeft.trials.trial import TrialRecord
+
+_ENDINGS: dict[Ending, str] = {
+    "time": "The search's time is over: go on with --resume and --time or --trials.",
+    "converged": "The search has converged: three points in a row promised next to nothing.",
+    "space": "Every configuration of the space within the budget has been tried.",
+}
 
 
 def search_command(
@@ -48,7 +55,30 @@ def search_command(
     finally:
         session.end()
     _show(result, json_output=json_output)
+    if not json_output:
+        print_notes(_endings(result, interrupt))
+    _check_trained(result)
     return result
+
+
+def _endings(result: SearchResult, seen: "_Interrupt") -> list[str]:
+    """Return why the search ended, where that was not by making the trials that were asked for."""
+    if result.ending == "trials":
+        return [] if seen.any_started else ["Nothing was left to do: ask for more with --trials N."]
+    return [_ENDINGS[result.ending]] if result.ending else []
+
+
+def _check_trained(result: SearchResult) -> None:
+    """Check that a trial of the search, if it made any, did not fail."""
+    trials = result.trials
+    if trials and all(r.status.failed for r in trials):
+        last = trials[-1].result
+        assert last is not None  # it has failed
+        of = f", the last of {len(trials)}," if len(trials) > 1 else ""
+        raise StudyError(
+            f"No trial of the study was trained: trial {trials[-1].number}{of} ended with "
+            f"{last.status.value}: {last.reason}"
+        )
 
 
 class _Interrupt:
@@ -60,6 +90,7 @@ class _Interrupt:
 
     def __init__(self) -> None:
         self._asked = False
+        self.any_started = False
 
     def handle(self, *_: object) -> None:
         """Handle the signal."""
@@ -67,6 +98,7 @@ class _Interrupt:
         raise KeyboardInterrupt
 
     def started(self, _: TrialRecord) -> None:
+        self.any_started = True
         self._check()
 
     def reported(self, _: TrialRecord) -> None:
@@ -155,7 +187,9 @@ def _show(result: SearchResult, *, json_output: bool) -> None:
     if rows:
         out.print(f"Take:   autopeft export {folder} --pick best --to my-adapter", highlight=False)
     go_on = f"autopeft search --resume --study {folder}"
-    out.print(f"Go on:  {go_on} --trials N, or --repeats N for more seeds", highlight=False)
+    one = result.manifest["request"].get("configuration") is not None
+    more = "--repeats N for more seeds" if one else "--trials N, or --repeats N for more seeds"
+    out.print(f"Go on:  {go_on} {more}", highlight=False)
 
 
 def _repeated(summary: Summary) -> str:

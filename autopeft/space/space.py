@@ -56,10 +56,17 @@ class SearchSpace:
         return self.components or tuple(str(choice) for choice in self._method_choice().choices)
 
     def restricted_to(self, methods: Sequence[str]) -> "SearchSpace":
-        """Return the space with only these methods, without dimensions that none of them use."""
+        """Return the space with only these methods, without dimensions that none of them use.
+
+        Raises:
+            SpaceError: If the space lacks one of them.
+        """
+        if missing := [m for m in methods if m not in self.methods]:
+            raise SpaceError(
+                f"The space '{self.name}' does not hold {', '.join(missing)}, but "
+                f"{', '.join(self.methods)}: choose among these, or another --space."
+            )
         chosen = tuple(m for m in self.methods if m in methods)
-        if not chosen:
-            raise SpaceError(f"The space '{self.name}' holds none of {', '.join(methods)}.")
         if self.components:
             gone = set(self.components) - set(chosen)
             own = tuple(h for h in self.hyperparameters if component_of(h) not in gone)

@@ -1,10 +1,9 @@
 """`Study`: the loop. It hands out trials, records what they measure and decides who goes on."""
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from autopeft.cost.cost import Cost
 from autopeft.errors import StudyError
@@ -30,10 +29,13 @@ from autopeft.trials.trial import (
     TrialStatus,
 )
 
-logger = logging.getLogger(__name__)
-
 #: A study whose first trials all fail has something wrong that no strategy can avoid.
 FAILURES_TO_ABORT = 3
+
+
+#: Why a study ended: all trials were made, its time is over, its model expects next to nothing of
+#: any further point, or every configuration of the space was tried.
+Ending = Literal["trials", "time", "converged", "space"]
 
 
 class StudyObserver(Protocol):
@@ -130,6 +132,15 @@ class Study:
         """All trials, by number."""
         return self._store.records
 
+    @property
+    def ending(self) -> Ending:
+        """Why no configuration is tried any more, once the study has ended."""
+        if self._exhausted:
+            return "space"
+        if len(self._searched()) >= self.plan.max_trials:
+            return "trials"
+        return "converged" if self._has_converged() else "time"
+
     def next_trial(self) -> TrialSpec | NoTrial:
         """Return the next trial, recorded as running, or why there is none."""
         if self._interrupted and (self._shortlist or not self._out_of_time()):
@@ -185,7 +196,6 @@ class Study:
             return None
         candidate = self._strategy.ask(self.records, tried)
         if candidate is None:
-            logger.warning("every configuration of the space has been tried")
             self._exhausted = True
             return None
         spec = TrialSpec(

@@ -26,7 +26,10 @@ def check_columns(task: TaskSpec, rows: Sequence[Row], origin: str) -> None:
     for column in (*task.text_columns, task.label_column):
         if all(column not in row for row in rows):
             names = ", ".join(f"'{name}'" for name in rows[0])
-            raise DataError(f"{origin}: the column '{column}' is missing; the columns are {names}.")
+            raise DataError(
+                f"{origin}: the column '{column}' is missing; the columns are {names}: name yours "
+                "with --text-column and --label-column or --completion-column."
+            )
         is_label = column == task.label_column
         for number, row in enumerate(rows, start=1):
             value = row.get(column)

@@ -101,9 +101,13 @@ def _regression(function: Callable[..., float]) -> Metric:
 
 
 def _error_of_share(score: float, n: int) -> float:
-    """Binomial; for F1 scores, which are near shares, an estimate."""
-    share = min(max(score, 0.0), 1.0)
-    return math.sqrt(share * (1 - share) / n)
+    """Binomial, as if two rows more were right and two wrong; for F1 scores an estimate.
+
+    Few rows that are all right are no certainty (Agresti & Coull 1998, doi 10.2307/2685469).
+    """
+    rows = n + 4
+    share = (min(max(score, 0.0), 1.0) * n + 2) / rows
+    return math.sqrt(share * (1 - share) / rows)
 
 
 def _error_of_correlation(score: float, n: int) -> float:

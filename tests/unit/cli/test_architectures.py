@@ -87,7 +87,9 @@ def test_a_model_of_images_can_be_estimated_but_not_searched(
     assert found["adapter_params"] == 4 * 2 * (32 + 32)  # rank 4, query and value of one layer
     assert found["peak_memory_bytes"] > 4 * found["base_params"]
     assert found["seq_length"] is None
-    longer = json.loads(run(capsys, *arguments, "--seq-len", 300).out)
+    outcome = run(capsys, *arguments, "--seq-len", 300)
+    assert outcome.err == ""
+    longer = json.loads(outcome.out)
     assert longer["peak_memory_bytes"] == found["peak_memory_bytes"]
 
     options = as_options({**tiny_settings, "model": vit})

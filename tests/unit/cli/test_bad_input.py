@@ -80,7 +80,15 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
     "trials": (given("--trials", "0"), "--trials"),
     "time": (given("--time", "soon"), "[Cc]annot read the time 'soon'"),
     "endless epochs": (given("--epochs", "inf"), "--epochs: input should be a finite number"),
-    "no method": (given("--methods", ""), "--methods: "),
+    "no method": (given("--methods", ""), "--methods: name at least one method"),
+    "a method that the space lacks": (
+        given("--space", "lora", "--methods", "lora,prefix"),
+        "The space 'lora' does not hold prefix, but lora: choose among these",
+    ),
+    "a model that the strategy lacks": (
+        given("--strategy", "random", "--surrogate", "saas"),
+        "--surrogate is the model of a Bayesian search: leave it or --strategy out",
+    ),
     "model without a name": (given("--model", ""), "--model: "),
     "no data": (given("--data", "nowhere"), "There is no file or folder 'nowhere'"),
     "no network": (given("--task", "rte", "--model", "minilm"), r"network.*--data"),
@@ -109,7 +117,10 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         r"o\.jsonl, line 2",
     ),
     "line that is no object": (own('{"text": "a", "label": 0}\n3', "o.jsonl"), r"o\.jsonl, line 2"),
-    "missing column": (own("body,label\na,0\nb,1\n"), r"column 'text' is missing.*'body', 'label'"),
+    "missing column": (
+        own("body,label\na,0\nb,1\n"),
+        r"column 'text' is missing.*'body', 'label': name yours with --text-column",
+    ),
     "missing value": (own("text,label\na,0\nb, \nc,1\n"), r"'label' has no value in row 2"),
     "no rows": (own("text,label\n"), "no rows"),
     "empty file": (own(""), r"own\.csv"),

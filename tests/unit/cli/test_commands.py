@@ -159,6 +159,18 @@ def test_estimate_counts_what_a_trial_has(
     assert found["peak_memory_bytes"] == trial.cost.peak_memory_bytes
 
 
+def test_estimate_says_that_the_model_takes_less(
+    capsys: pytest.CaptureFixture[str], tiny_model: Path
+) -> None:
+    arguments = ["estimate", "--model", tiny_model, "--config", "preset:lora-qv"]
+    usual = run(capsys, *arguments, "--format", "json")
+    longest = json.loads(usual.out)["seq_length"]
+    assert usual.err == ""
+    outcome = run(capsys, *arguments, "--format", "json", "--seq-len", 4096)
+    assert "and not the 4,096 that were asked for" in outcome.err
+    assert longest <= json.loads(outcome.out)["seq_length"] < 4096
+
+
 def test_estimate_of_other_ways_to_make_a_step(
     capsys: pytest.CaptureFixture[str], tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -47,3 +47,14 @@ def test_predictions() -> None:
 def test_nothing_to_evaluate() -> None:
     with pytest.raises(DataError, match="no rows"):
         evaluate(["accuracy"], np.array([]), np.array([]))
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_no_share_of_few_rows_is_certain(score: float) -> None:
+    error = METRICS["accuracy"].error
+    assert error(score, 1) > error(score, 10) > error(score, 1000) > 0
+
+
+def test_the_error_of_a_share_of_many_rows_is_binomial() -> None:
+    found = METRICS["accuracy"].error(0.8, 1000)
+    assert found == pytest.approx((0.8 * 0.2 / 1000) ** 0.5, rel=0.01)
