@@ -24,9 +24,9 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
     With early stopping they lie between all trials stopped at the first rung that the rule lets
     stop (the share 1 - 1/eta of them) and none stopped, with as many repeats as there can be.
     """
-    space, request, plan = problem.space, problem.request, problem.plan()
-    rungs = plan.rungs
-    repeats = plan.repeats.bound(request.trials)
+    space, request, asked = problem.space, problem.request, problem.repeats
+    rungs = problem.rungs
+    repeats = asked.bound(request.trials)
     return {
         "task": problem.data.task.name,
         "metric": problem.data.task.quality,
@@ -51,7 +51,7 @@ def describe_plan(problem: Problem) -> dict[str, Any]:
         "examples": _examples(problem),
         "trials": request.trials,
         "time": request.time,
-        "repeats": {"seeds": plan.repeats.seeds, "most": repeats},
+        "repeats": {"seeds": asked.seeds, "most": repeats},
         "rungs": list(rungs),
         "steps_of_a_full_training": problem.steps,
         "fidelity": request.fidelity,

@@ -93,20 +93,20 @@ class Problem:
         """Return what is trained of a point, the whole batch at once if no part of it fits."""
         return self.space.trained(point) or self.space.configuration(point)
 
-    def plan(self) -> StudyPlan:
-        """Return what the study is to do."""
+    def plan(self, reference: ReferencePoint) -> StudyPlan:
+        """Return what the study is to do, measured from a reference that is kept once it began."""
         return StudyPlan(
             objectives=self.objectives,
-            reference=self.reference_point(),
+            reference=reference,
             quality_metric=self.data.task.quality,
             eval_rows=len(self.data.validation),
             max_trials=self.request.trials,
             max_seconds=self.request.max_seconds,
-            rungs=self._rungs(),
+            rungs=self.rungs,
             epochs=self.epochs,
             seed=self.request.seed,
             until_converged=self.request.until_converged,
-            repeats=Repeats.asked(self.request.repeats, self.request.trials),
+            repeats=self.repeats,
             fidelity=self.request.fidelity,
         )
 
@@ -115,8 +115,14 @@ class Problem:
         """Optimiser steps of a full training, with the batch size of the request or the task."""
         return round(-(-len(self.data.train) // self.batch_size) * self.epochs)
 
-    def _rungs(self) -> tuple[float, ...]:
-        """Return where trials are evaluated: at the rungs of early stopping, or for checkpoints."""
+    @property
+    def repeats(self) -> Repeats:
+        """What is trained again with further seeds."""
+        return Repeats.asked(self.request.repeats, self.request.trials)
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """Where trials are evaluated: at the rungs of early stopping, or for checkpoints."""
         if self.request.checkpoints > 1:
             return late_shares(self.request.checkpoints)
         return rung_shares(self.request.fidelity, self.steps)

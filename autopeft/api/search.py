@@ -57,13 +57,13 @@ def run_search(
     if folder is not None:
         StudyFolder(folder).check_free()  # before anything is loaded, and the lock makes a folder
     problem = resolve(request)
-    plan = problem.plan()
+    reference = problem.reference_point()
     study_folder = StudyFolder(folder or _new_folder(problem))
     past = read_past(problem, study_folder)
     problem, workload = _workload(problem)
     with study_folder:
         study_id = uuid.uuid4().hex
-        recorded = manifest(problem, study_id, plan.reference, past)
+        recorded = manifest(problem, study_id, reference, past)
         study_folder.create(recorded, problem.space_text)
         try:
             keep_past(past, study_folder)
@@ -186,8 +186,8 @@ def _prepare(
         checkpoints.finished(record)
     clock = SystemClock()
     live = LiveReport(folder, tracker.keep, clock)
+    plan = problem.plan(reference)
     # What the first run was measured by stays, whatever a newer version would compute.
-    plan = replace(problem.plan(), reference=reference)
     if store.records:
         plan = replace(plan, rungs=store.records[0].spec.rungs)
     study = Study(

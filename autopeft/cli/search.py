@@ -14,6 +14,7 @@ from autopeft.cli.progress import ProgressView
 from autopeft.errors import StudyError
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
+from autopeft.study.objective import ReferencePoint
 from autopeft.study.past import warm_start_notes
 from autopeft.study.repeats import n_repeats
 from autopeft.study.study import Ending, StudyObserver
@@ -126,7 +127,7 @@ class _Session:
         self._announce(problem, folder)
         self._view = ProgressView(
             problem.objectives,
-            problem.reference_point(),
+            ReferencePoint.from_dict(folder.manifest()["reference"]),
             problem.request.trials,
             problem.spec.n_layers,
             quiet=self._quiet,

@@ -114,7 +114,7 @@ def search(
     known: Mapping[str, Sequence[RungReport]],
 ) -> Spent:
     """Do one search; the seed is that of the strategy, trainings have that of the table."""
-    plan = replace(problem.plan(), reference=rows.table.reference)
+    plan = problem.plan(rows.table.reference)
     asked = problem.request.model_copy(update={"seed": seed})
     strategy = build_strategy(replace(problem, request=asked), rows.table.reference)
     points = PointCosts(configuration=problem.configuration, cost=problem.cost)

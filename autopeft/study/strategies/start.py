@@ -26,7 +26,7 @@ PARTS = (1.0, 0.1, 0.01)
 #: trains for a few hundred steps, which bear and need more.
 MULTIPLE = 3.0
 #: Quasi-random points that stand for all others.
-DRAWN = 32
+DRAWN = 8
 
 
 #: Entries of the portfolio that a ladder in a composite space can be made of, the widest first.

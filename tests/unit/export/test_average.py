@@ -115,4 +115,4 @@ def test_a_training_is_not_asked_for_checkpoints_without_a_mean(
     with pytest.raises(RequestError, match="is oft: leave --average and --checkpoints out"):
         resolve(request)
     config.write_text("{method: lora, training: {learning_rate: 0.01}}")
-    assert resolve(request).plan().rungs == late_shares(3)
+    assert resolve(request).rungs == late_shares(3)
