@@ -115,8 +115,8 @@ def _print_tables(result: dict[str, Any]) -> None:
     if "n_fit" in result:
         limit = result["device_memory_bytes"] / _MEBI
         console().print(
-            f"{result['n_fit']} of {count_text(result['n_steps'], 'point')} fit into "
-            f"{limit:,.0f} MiB.",
+            f"Within {limit:,.0f} MiB: {result['n_fit']} of "
+            f"{count_text(result['n_steps'], 'point')}.",
             highlight=False,
         )
 

@@ -122,11 +122,11 @@ def _table(columns: Sequence[_Column], widths: Sequence[int]) -> Table:
     table = Table(header_style="bold", show_lines=folded)  # or one row would run into the next
     for column, width in sized:
         table.add_column(
-            column_title(column.name),
+            Text(column_title(column.name)),  # not markup: names and values may hold brackets
             justify="right" if column.numeric else "left",
             width=width,
             overflow="fold",
         )
     for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(Text, cells))  # not markup: values may hold brackets
+        table.add_row(*map(Text, cells))
     return table

@@ -89,8 +89,8 @@ def notes(studies: Sequence[Compared]) -> list[str]:
         )
     elif len({study.summary.reference for study in studies}) > 1:
         found.append(
-            "The studies measure hypervolume from different references, which follow from budget, "
-            "space and task: it does not compare."
+            "Hypervolume is measured from references that differ, as they follow from model, task, "
+            "space and budget: it does not compare."
         )
     if len({r.cost.base_params for s in studies for r in s.summary.front}) > 1:
         found.append("The base models differ in size: parameters are shares of each one's own.")

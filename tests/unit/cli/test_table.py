@@ -117,6 +117,7 @@ RECORDED: dict[str, Rows] = {
     "all trials": of_a_study().rows(of_a_study().records),
     "picks": pick_rows(TWO),
     "shares": share_rows(TWO),
+    "brackets": share_rows(compared("[bold]", "a[/]")),
     "shares of many": share_rows(compared(*(f"studies/sst2-minilm-{i}" for i in range(9)))),
 }
 
