@@ -33,11 +33,11 @@ def _row(advice: Advice, n_layers: int) -> dict[str, Any]:
         "what": advice.what,
         "name": advice.name,
         "adapter_params": costs["adapter_params"],
-        "share_of_base_percent": costs["share_of_base_percent"],
         "peak_memory_mib": round(costs["peak_memory_bytes"] / 2**20),
-        "gflop_a_step": round(costs["flops_per_step"] / 1e9, 1),
         "targets": target_text(configuration),
         "layers": layer_text(configuration, n_layers),
+        "gflop_a_step": round(costs["flops_per_step"] / 1e9, 1),
+        "share_of_base_percent": costs["share_of_base_percent"],
         "settings": setting_text(configuration),
         "learning_rate": configuration.training.learning_rate,
     }
