@@ -99,14 +99,14 @@ def method_rows(spec: ModelSpec | None) -> list[dict[str, Any]]:
         if spec is not None:
             row |= _on_model(get_method(name), spec)
         row |= {
+            "default_learning_rate": info.default_learning_rate,
             "ranges": "; ".join(
                 f"{p.domain.name} {p.domain.describe()} ({p.default})" for p in info.parameters
             ),
-            "targets": "+".join(info.default_targets),
-            "default_learning_rate": info.default_learning_rate,
             "mergeable": info.mergeable,
             "maskable": info.maskable,
             "converts_to_lora": info.converts_to_lora,
+            "targets": "+".join(info.default_targets),
             "about": info.about,
         }
         rows.append(row)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autopeft.api.catalogue import configuration_of
 from autopeft.api.data_notes import length_notes
-from autopeft.cost.cost import CostModel
+from autopeft.cost.cost import CostModel, percent_of_base
 from autopeft.cost.memory_limit import n_bytes
 from autopeft.cost.options import StepOptions
 from autopeft.cost.subject import Subject, largest_batch, of_configuration, of_peft_config
@@ -156,7 +156,7 @@ def costs_of(subject: Subject, spec: ModelSpec, rows: int, at_once: int) -> dict
     return {
         "configuration": subject.configuration,
         "adapter_params": subject.adapter_params,
-        "share_of_base_percent": round(100 * subject.adapter_params / spec.base_params, 6),
+        "share_of_base_percent": percent_of_base(subject.adapter_params, spec.base_params),
         "adapter_bytes": subject.adapter_bytes,
         "flops_per_step": step.flops,
         "peak_memory_bytes": memory.total,

@@ -107,11 +107,11 @@ def _example(problem: Problem, name: str, point: Mapping[str, Value]) -> dict[st
     return {
         "what": name,
         "method": configuration.method,
+        "adapter_params": cost.adapter_params,
+        "share_of_base_percent": cost.share_of_base_percent,
+        "peak_memory_mib": round(cost.peak_memory_bytes / 2**20),
         "targets": target_text(configuration),
         "layers": layer_text(configuration, problem.spec.n_layers),
         "settings": setting_text(configuration),
-        "adapter_params": cost.adapter_params,
-        "share_of_base": f"{100 * cost.adapter_params / cost.base_params:.3g}%",
         "examples_at_once": configuration.training.rows_at_once,
-        "peak_memory_mib": round(cost.peak_memory_bytes / 2**20),
     }

@@ -282,7 +282,7 @@ def _estimate(found: Estimate) -> dict[str, Any]:
     return {
         "trials": [record.number for record in found.measured.trials],
         "mean": found.measured.mean,
-        "error": found.error,
+        "standard_error": found.error,
         "evaluation_error": found.evaluation_error,
-        "on_front_probability": found.probability,
+        "on_front": found.probability,
     }

@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autopeft.api.result import SearchResult
 from autopeft.cli.output import console, print_notes, print_rows
 from autopeft.cli.pictures import Wish, check_wish, draw
 from autopeft.cli.study import open_study
 from autopeft.report.analysis_figure import analysis_figures, write_analysis_page
 from autopeft.report.pictures import write_pictures
+from autopeft.space.wording import count_text
 from autopeft.study.analysis.analysis import Analysis, TenTimes
 
 
@@ -22,10 +22,10 @@ def analyze_command(study: Path | None, output: str, pictures: Wish) -> None:
     figures = analysis_figures(analysis, f"validation {result.summary.metric}")
     draw(partial(write_pictures, figures), pictures, quiet=output != "table")
     page = write_analysis_page(analysis, f"What {result.summary.name} tells", result.folder.report)
-    rows = list(_winner_rows(analysis, result))
+    rows = list(_winner_rows(analysis))
     if output == "table":
         _print_tables(analysis)
-    title = "Which method wins at which budget"
+    title = f"Which method wins at which budget, by mean {result.summary.metric}"
     data = {"study": str(result.folder.path), "page": str(page), **analysis.to_dict()}
     print_rows(rows, output, title=title, data=data)
     if output == "table":
@@ -39,12 +39,13 @@ def _print_tables(analysis: Analysis) -> None:
         rows = [
             {
                 "fact": _words(importance.name),
-                "explains": f"{importance.share:.2f}",
-                "spread": f"{importance.spread:.2f}",
+                "explains": round(importance.share, 2),
+                "spread": round(importance.spread, 2),
             }
             for importance in analysis.importances
         ]
-        title = f"What matters: share of the variance of quality in {analysis.n_trials} trials"
+        trials = count_text(analysis.n_trials, "trial")
+        title = f"What matters: share of the variance of quality in {trials}"
         print_rows(rows, "table", title=title)
     if analysis.curves:
         print_rows(list(_curve_rows(analysis)), "table", title="Expected quality, all else equal")
@@ -64,23 +65,23 @@ def _curve_rows(analysis: Analysis) -> Iterator[dict[str, Any]]:
         }
 
 
-def _winner_rows(analysis: Analysis, result: SearchResult) -> Iterator[dict[str, Any]]:
+def _winner_rows(analysis: Analysis) -> Iterator[dict[str, Any]]:
     for winner in analysis.winners:
         second = winner.runner_up
         yield {
             "budget": winner.budget,
-            "winner": winner.method,
-            result.summary.metric: f"{winner.quality:.4f}",
-            "error": f"{winner.error:.4f}",
+            "method": winner.method,
+            "mean": round(winner.mean, 4),
+            "evaluation_error": round(winner.evaluation_error, 4),
             "trial": winner.trial,
-            "second": second or "",
-            "its_best": "" if second is None else f"{winner.by_method[second]:.4f}",
+            "second": second,
+            "second_mean": None if second is None else round(winner.by_method[second], 4),
             "clear": winner.clear,
         }
 
 
 def _ten_times_text(found: TenTimes) -> str:
-    head = f"10 times the {found.start:,} parameters of the {found.pick}: "
+    head = f"10 times the {count_text(found.start, 'parameter')} of the {found.pick}: "
     if found.gain is None:
         return f"{head}{found.reason}."
     return (

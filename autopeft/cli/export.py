@@ -138,6 +138,7 @@ def _given(**numbers: float | None) -> dict[str, float]:
 def _tell(result: "SearchResult", which: str, to: Path, folder: Path) -> None:
     from autopeft.cli.output import console
     from autopeft.export.facts import example_texts
+    from autopeft.space.wording import count_text
 
     record = result.pick(which)
     texts = " ".join(f'"{text}"' for text in example_texts(result.manifest["task"]["n_texts"]))
@@ -148,7 +149,7 @@ def _tell(result: "SearchResult", which: str, to: Path, folder: Path) -> None:
     method = record.spec.configuration.method
     console().print(
         f"Trial {record.number} ({method}, {result.summary.metric} {record.quality:.4f}, "
-        f"{record.cost.adapter_params:,} adapter parameters) is in {folder}\n"
+        f"{count_text(record.cost.adapter_params, 'adapter parameter')}) is in {folder}\n"
         f"Try it:  python {to}/predict.py{base} {texts}",
         highlight=False,
     )

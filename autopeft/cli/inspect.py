@@ -11,6 +11,7 @@ from autopeft.api.request import SearchRequest
 from autopeft.api.space_facts import describe_space, validated
 from autopeft.cli.output import console, head_text, print_notes, print_rows
 from autopeft.cost.options import StepOptions
+from autopeft.space.wording import count_text
 from autopeft.study.past import warm_start_notes
 
 
@@ -66,7 +67,8 @@ def validate_space_command(name: str, model: str | None) -> None:
     """Say that a space is valid; what is wrong with another one is an error."""
     space = validated(name, model)
     console().print(
-        f"{name} is valid: {len(space.methods)} methods, {len(space.hyperparameters)} dimensions.",
+        f"{name} is valid: {count_text(len(space.methods), 'method')}, "
+        f"{count_text(len(space.hyperparameters), 'dimension')}.",
         highlight=False,
     )
 
@@ -114,17 +116,19 @@ def _print_facts(plan: dict[str, Any]) -> None:
         for name, other in plan["full_training_equivalents_by_fidelity"].items()
         if name != plan["fidelity"]
     )
+    limit = count_text(plan["budget"]["limit"], "adapter parameter")
     lines = [
-        f"Task    {plan['task']}, {plan['train_rows']:,} rows to train, {plan['eval_rows']:,} to "
-        f"evaluate, quality is {plan['metric']}",
+        f"Task    {plan['task']}, {count_text(plan['train_rows'], 'row')} to train, "
+        f"{plan['eval_rows']:,} to evaluate, quality is {plan['metric']}",
         f"Model   {plan['model']} ({plan['family']}), {plan['base_params']:,} parameters, "
         f"{head_text(plan['head_params'])}",
-        f"Budget  {plan['budget']['text']} = {plan['budget']['limit']:,} adapter parameters",
+        f"Budget  {plan['budget']['text']} = {limit}",
         f"Space   {space['name']}: {', '.join(space['methods'])}; about 10^{space['log10_size']} "
         f"configurations, {100 * space['share_that_fits']:.0f} % fit as they are, the others are "
         "scaled down",
-        f"Search  {plan['trials']} trials of {plan['steps_of_a_full_training']:,} steps at most"
-        f"{_repeats(plan['repeats'])} = {_trainings(cost)} full trainings with --fidelity "
+        f"Search  {count_text(plan['trials'], 'trial')} of "
+        f"{count_text(plan['steps_of_a_full_training'], 'step')} at most"
+        f"{_repeats(plan['repeats'])} = {_trainings(cost)} times a full training with --fidelity "
         f"{plan['fidelity']}",
         f"        ({others})",
     ]
@@ -138,4 +142,5 @@ def _repeats(repeats: dict[str, int]) -> str:
     """Return how many trainings with further seeds may follow the trials."""
     if not repeats["most"]:
         return ""
-    return f", then at most {repeats['most']} repeats of the front ({repeats['seeds']} seeds each)"
+    most, seeds = count_text(repeats["most"], "repeat"), count_text(repeats["seeds"], "seed")
+    return f", then at most {most} of the front ({seeds} each)"

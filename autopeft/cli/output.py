@@ -6,19 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from autopeft.report.summary import column_title, to_csv
+from autopeft.cli.table import layout
+from autopeft.report.summary import to_csv
 
-#: Columns without room wrap in a terminal; a file or a pipe gets one line a row.
-_PLAIN_WIDTH = 220
+#: A file or a pipe is as wide as what is written to it.
+_NO_LIMIT = 2**20
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that is plain and wide when nobody looks at it."""
+    """Return a console that is plain and folds nothing when nobody looks at it."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else _PLAIN_WIDTH, soft_wrap=True)
+    return Console(stderr=stderr, width=None if stream.isatty() else _NO_LIMIT, soft_wrap=True)
 
 
 def print_rows(
@@ -37,7 +36,27 @@ def print_rows(
     elif how == "csv":
         print(to_csv(rows), end="")
     else:
-        console().print(as_table(rows, title))
+        print_table(rows, title)
+
+
+def print_table(
+    rows: Sequence[dict[str, Any]], title: str, everything: str = "--format json"
+) -> None:
+    """Print rows as a table, and under it which columns the terminal has no room for.
+
+    Args:
+        rows: The rows, alike in keys.
+        title: Title of the table.
+        everything: What shows these columns.
+    """
+    out = console()
+    table, left_out = layout(rows, out.width)
+    if title:
+        out.print(title, style="italic", highlight=False, markup=False)
+    out.print(table)
+    if left_out:
+        words = f"Left out at this width: {', '.join(left_out)}; {everything} has all."
+        out.print(words, highlight=False, markup=False)
 
 
 def print_json(data: Any) -> None:
@@ -54,28 +73,3 @@ def print_notes(notes: Iterable[str]) -> None:
 def head_text(head_params: int) -> str:
     """Return how many parameters a new task head has, if the task gives the model one."""
     return f"head {head_params:,}" if head_params else "the head that it has"
-
-
-def as_table(rows: Sequence[dict[str, Any]], title: str = "") -> Table:
-    """Return rows as a table; columns that are empty in all rows are left out."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    names = [
-        n
-        for n in (rows[0] if rows else ())
-        if any(row[n] is not None and row[n] != "" for row in rows)
-    ]
-    for name in names:
-        numeric = all(isinstance(row[name], int | float) for row in rows)
-        table.add_column(column_title(name), justify="right" if numeric else "left")
-    for row in rows:
-        # Text, not markup: values may hold brackets.
-        table.add_row(*(Text(_cell(row[name])) for name in names))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "" if value is None else str(value)

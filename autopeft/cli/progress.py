@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.cli.output import console
-from autopeft.space.wording import layer_text, target_text
+from autopeft.space.wording import count_text, layer_text, target_text
 from autopeft.study.front import front_hypervolume, pareto_front
 from autopeft.study.objective import Objective, ReferencePoint
 from autopeft.study.repeats import n_repeats
@@ -114,7 +114,8 @@ class ProgressView:
         best, small = max(front, key=lambda r: means[r.number]), front[0]
         volume = front_hypervolume(records, self._objectives, self._reference)
         return (
-            f"best {means[best.number]:.4f} with {best.cost.adapter_params:,} parameters, "
+            f"best {means[best.number]:.4f} with "
+            f"{count_text(best.cost.adapter_params, 'parameter')}, "
             f"smallest {small.cost.adapter_params:,} with {means[small.number]:.4f}, "
             f"front of {len(front)}, hypervolume {volume:.4f}"
         )
@@ -150,7 +151,7 @@ class ProgressView:
         return (
             f"{configuration.method} on {target_text(configuration)}, "
             f"layers {layer_text(configuration, self._n_layers)}, "
-            f"{record.cost.adapter_params:,} parameters"
+            f"{count_text(record.cost.adapter_params, 'parameter')}"
         )
 
     def _state(self, record: TrialRecord) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from autopeft.api.recommend import Advice, Recommendation, check_configuration_file, recommend
 from autopeft.cli.output import console, head_text, print_notes, print_rows
-from autopeft.space.wording import layer_text, setting_text, target_text
+from autopeft.space.wording import count_text, layer_text, setting_text, target_text
 
 
 def recommend_command(
@@ -33,11 +33,11 @@ def _row(advice: Advice, n_layers: int) -> dict[str, Any]:
         "what": advice.what,
         "name": advice.name,
         "adapter_params": costs["adapter_params"],
-        "share_of_base": f"{costs['share_of_base_percent']:.3g}%",
-        "memory_mib": round(costs["peak_memory_bytes"] / 2**20),
-        "gflop_a_step": round(costs["flops_per_step"] / 1e9, 1),
+        "peak_memory_mib": round(costs["peak_memory_bytes"] / 2**20),
         "targets": target_text(configuration),
         "layers": layer_text(configuration, n_layers),
+        "gflop_a_step": round(costs["flops_per_step"] / 1e9, 1),
+        "share_of_base_percent": costs["share_of_base_percent"],
         "settings": setting_text(configuration),
         "learning_rate": configuration.training.learning_rate,
     }
@@ -50,7 +50,7 @@ def _print_pick(found: Recommendation) -> None:
         f"Task    {facts['task']}",
         f"Model   {facts['model']} ({facts['family']}, {facts['kind']}), "
         f"{facts['base_params']:,} parameters, {head_text(facts['head_params'])}",
-        f"Budget  {budget['text']} = {budget['limit']:,} adapter parameters",
+        f"Budget  {budget['text']} = {count_text(budget['limit'], 'adapter parameter')}",
         f"Pick    {pick.name}: {pick.about}",
         *(f"  - {reason}" for reason in pick.reasons),
     ]

@@ -9,11 +9,13 @@ from autopeft.api.problem import Problem
 from autopeft.api.request import SearchRequest
 from autopeft.api.result import SearchResult
 from autopeft.api.search import STUDIES, resume_search, run_search
-from autopeft.cli.output import as_table, console, head_text, print_json, print_notes
+from autopeft.cli.output import console, head_text, print_json, print_notes, print_table
 from autopeft.cli.progress import ProgressView
+from autopeft.cli.study import of_the_front
 from autopeft.errors import StudyError
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
+from autopeft.space.wording import count_text
 from autopeft.study.objective import ReferencePoint
 from autopeft.study.past import warm_start_notes
 from autopeft.study.repeats import n_repeats
@@ -147,13 +149,13 @@ class _Session:
         out = console(stderr=True)
         data, spec, budget = problem.data, problem.spec, problem.space.budget
         out.print(
-            f"{data.task.name} ({data.origin}): {len(data.train):,} rows to train, "
+            f"{data.task.name} ({data.origin}): {count_text(len(data.train), 'row')} to train, "
             f"{len(data.validation):,} to evaluate, quality is {data.task.quality}",
             highlight=False,
         )
         out.print(
             f"{problem.reference.name}: {spec.base_params:,} parameters, budget {budget.text} = "
-            f"{budget.limit:,} adapter parameters, {head_text(spec.head_params)}",
+            f"{count_text(budget.limit, 'adapter parameter')}, {head_text(spec.head_params)}",
             highlight=False,
         )
         print_notes(problem.notes)
@@ -168,22 +170,18 @@ def _show(result: SearchResult, *, json_output: bool) -> None:
     if json_output:
         print_json(result.to_dict())
         return
-    out = console()
-    summary = result.summary
-    rows = [
-        {k: v for k, v in row.items() if k not in {"status", "fidelity"}}
-        for row in summary.rows(result.front)
-    ]
+    out, summary, folder = console(), result.summary, _shown(result.folder)
+    rows = of_the_front(summary.rows(result.front))
     if rows:
-        out.print(as_table(rows, f"Pareto front of {summary.name}"))
+        title = f"Pareto front of {summary.name}"
+        print_table(rows, title, f"autopeft pareto {folder} --format json")
     out.print(
-        f"{len(summary.records)} trials ({summary.statuses()}){_repeated(summary)}, hypervolume "
-        f"{summary.hypervolume:.4f}",
+        f"{count_text(len(summary.records), 'trial')} ({summary.statuses()}){_repeated(summary)}, "
+        f"hypervolume {summary.hypervolume:.4f}",
         highlight=False,
     )
     for line in rung_lines(summary):
         out.print(line, highlight=False)
-    folder = _shown(result.folder)
     out.print(f"\nLook:   autopeft report {folder} --open, or autopeft ui", highlight=False)
     if rows:
         out.print(f"Take:   autopeft export {folder} --pick best --to my-adapter", highlight=False)

@@ -7,9 +7,11 @@ from typing import Any
 from autopeft.api.space_costs import ALL, space_costs
 from autopeft.cli.histogram import log_histogram
 from autopeft.cli.output import console, print_notes, print_rows
+from autopeft.cost.cost import percent_of_base
 from autopeft.cost.options import StepOptions
 from autopeft.errors import RequestError
 from autopeft.report.space_figure import check_figure_file, write_space_figure
+from autopeft.space.wording import count_text
 
 #: Columns of a table by their names in the result; short, for 80 columns.
 _COLUMNS = {
@@ -89,7 +91,8 @@ def _print_plot(result: dict[str, Any]) -> None:
     out, groups = console(), _by_method(result)
     together = [point["adapter_params"] for point in result["points"]]
     lines = [
-        f"{_title(result)}: adapter parameters of {result['n_points']} points, log scale",
+        f"{_title(result)}: adapter parameters of {count_text(result['n_points'], 'point')}, "
+        "log scale",
         *log_histogram({**groups, ALL: together}),
     ]
     lines += [f"Left out {method}: {reason}" for method, reason in result["refused"].items()]
@@ -98,12 +101,12 @@ def _print_plot(result: dict[str, Any]) -> None:
 
 def _print_tables(result: dict[str, Any]) -> None:
     length = result["seq_length"]
-    shape = f"batch {result['batch_size']}" + (f", {length} tokens" if length else "")
-    of_some = f"{result['n_steps']} points, {shape}"
+    shape = f"batch {result['batch_size']}" + (f", {count_text(length, 'token')}" if length else "")
+    of_some = f"{count_text(result['n_steps'], 'point')}, {shape}"
     base = result["base_params"]
 
-    def share(costs: dict[str, Any]) -> dict[str, str]:
-        return {"median_share": f"{100 * costs['median'] / base:.3g}%"}
+    def share(costs: dict[str, Any]) -> dict[str, float]:
+        return {"median_percent_of_base": percent_of_base(costs["median"], base)}
 
     _print_table(result, "adapter_params", "Adapter parameters", short, share)
     if result["n_steps"]:
@@ -112,7 +115,8 @@ def _print_tables(result: dict[str, Any]) -> None:
     if "n_fit" in result:
         limit = result["device_memory_bytes"] / _MEBI
         console().print(
-            f"{result['n_fit']} of {result['n_steps']} points fit into {limit:,.0f} MiB.",
+            f"Within {limit:,.0f} MiB: {result['n_fit']} of "
+            f"{count_text(result['n_steps'], 'point')}.",
             highlight=False,
         )
 
@@ -122,7 +126,7 @@ def _print_table(
     quantity: str,
     title: str,
     shown: Callable[[int], Any],
-    further: Callable[[dict[str, Any]], dict[str, str]] = lambda _: {},
+    further: Callable[[dict[str, Any]], dict[str, float]] = lambda _: {},
 ) -> None:
     chosen = [costs for costs in result["costs"] if costs["quantity"] == quantity]
     rows = [

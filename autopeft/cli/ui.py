@@ -10,6 +10,7 @@ from autopeft.api.tracking import newest_search, sync_study
 from autopeft.cli.output import console
 from autopeft.errors import RequestError, StudyError
 from autopeft.report.mlflow_runs import local_place
+from autopeft.space.wording import count_text
 from autopeft.trials.folder import newest_study
 
 HOST = "127.0.0.1"
@@ -44,7 +45,7 @@ def sync_command(study: Path | None, uri: str | None, registered: str | None) ->
     folder = study or newest_study(STUDIES).path
     synced = sync_study(folder, uri, registered)
     console().print(
-        f"{synced.n_trials} trials of {folder.name} are in MLflow at {synced.uri} "
+        f"{count_text(synced.n_trials, 'trial')} of {folder.name} in MLflow at {synced.uri} "
         f"(run {synced.run_id})",
         highlight=False,
         soft_wrap=True,

@@ -37,6 +37,16 @@ class Cost:
     peak_memory_bytes: int
     flops_per_example: int | None = None
 
+    @property
+    def share_of_base_percent(self) -> float:
+        """The adapter's parameters in percent of the base's."""
+        return percent_of_base(self.adapter_params, self.base_params)
+
+
+def percent_of_base(params: float, base_params: int) -> float:
+    """Return parameters in percent of the base's, with the three digits that tell sizes apart."""
+    return float(f"{100 * params / base_params:.3g}")
+
 
 class CostModel:
     """Computes costs of configurations of one model at one batch shape, each once.

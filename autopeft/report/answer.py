@@ -1,7 +1,7 @@
 """The answer of a study in words: the picks, by which rule, and what the front offers."""
 
 from autopeft.report.summary import Summary
-from autopeft.space.wording import layer_text, setting_text, target_text
+from autopeft.space.wording import count_text, layer_text, setting_text, target_text
 from autopeft.trials.trial import TrialRecord
 
 _RULES = {
@@ -9,6 +9,7 @@ _RULES = {
     "knee": "the last point after which more parameters buy little",
     "smallest": "the fewest adapter parameters",
 }
+_SIZE = "adapter parameter"
 _BEST_OF_SEVERAL = "the cheapest whose mean is within one standard error of the highest"
 
 
@@ -52,7 +53,7 @@ def front_line(summary: Summary) -> str:
     means = [e.measured.mean for r in front if (e := summary.estimate(r)) is not None]
     params = [r.cost.adapter_params for r in front]
     return (
-        f"The front has {len(front)} configurations, from {min(params):,} adapter parameters to "
+        f"The front has {len(front)} configurations, from {count_text(min(params), _SIZE)} to "
         f"{max(params):,}, and from {summary.metric} {min(means):.4f} to {max(means):.4f}: each is "
         "better than all that cost less."
     )
@@ -69,8 +70,8 @@ def quality_text(summary: Summary, record: TrialRecord) -> str:
 
 def size_text(record: TrialRecord) -> str:
     """Return a trial's adapter parameters, and their share of the base."""
-    share = 100 * record.cost.adapter_params / record.cost.base_params
-    return f"{record.cost.adapter_params:,} adapter parameters ({share:.3g} % of the base)"
+    share = record.cost.share_of_base_percent
+    return f"{count_text(record.cost.adapter_params, _SIZE)} ({share:g} % of the base)"
 
 
 def _named(summary: Summary, record: TrialRecord) -> str:

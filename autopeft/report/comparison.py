@@ -59,7 +59,7 @@ def share_rows(studies: Sequence[Compared]) -> list[dict[str, Any]]:
     for share in SHARES:
         reached = {study.label: study.reached(share) for study in studies}
         if any(quality is not None for quality in reached.values()):
-            rows.append({"share_of_base": f"{100 * share:g}%", **reached})
+            rows.append({"share_of_base_percent": float(f"{100 * share:g}"), **reached})
         if all(study.share(r) <= share for study in studies for r in study.summary.front):
             break
     return rows
@@ -82,25 +82,42 @@ def notes(studies: Sequence[Compared]) -> list[str]:
             "The studies measured the same task on different rows: small differences may come from "
             "these."
         )
+    if len({study.summary.objectives for study in studies}) > 1:
+        found.append(
+            f"The studies have different objectives ({_objectives(studies)}): their fronts, picks "
+            "and hypervolumes do not compare."
+        )
+    elif len({study.summary.reference for study in studies}) > 1:
+        found.append(
+            "Hypervolume is measured from references that differ, as they follow from model, task, "
+            "space and budget: it does not compare."
+        )
     if len({r.cost.base_params for s in studies for r in s.summary.front}) > 1:
         found.append("The base models differ in size: parameters are shares of each one's own.")
     return found
 
 
+def _objectives(studies: Sequence[Compared]) -> str:
+    named = [" and ".join(o.name for o in study.summary.objectives) for study in studies]
+    return "; ".join(dict.fromkeys(named))
+
+
 def _pick_rows(study: Compared) -> Iterator[dict[str, Any]]:
     summary = study.summary
-    about = {"study": study.label, "task": summary.task, "model": summary.model}
-    whole = {"trials": len(summary.records), "hypervolume": round(summary.hypervolume, 4)}
+    about = {
+        "hypervolume": round(summary.hypervolume, 4),
+        "trials": len(summary.records),
+        "task": summary.task,
+        "model": summary.model,
+    }
     picks = {r.number: r for r in summary.picks.values() if r is not None}
-    if not picks:
-        yield {**about, **_row(study, None), **whole}
-    for record in picks.values():
-        yield {**about, **_row(study, record), **whole}
+    for record in picks.values() or [None]:
+        yield {"study": study.label, **_row(study, record), **about}
 
 
 def _row(study: Compared, record: TrialRecord | None) -> dict[str, Any]:
-    names = ("pick", "trial", "metric", "mean", "error", "seeds", "adapter_params")
-    places = ("share_of_base", "peak_memory_mib", "method", "targets", "layers")
+    names = ("pick", "trial", "metric", "mean", "adapter_params", "method", "standard_error")
+    places = ("seeds", "targets", "layers", "share_of_base_percent", "peak_memory_mib")
     if record is None:
         return dict.fromkeys((*names, *places)) | {"metric": study.summary.metric}
     found = study.summary.estimate(record)
@@ -111,12 +128,12 @@ def _row(study: Compared, record: TrialRecord | None) -> dict[str, Any]:
         "trial": record.number,
         "metric": study.summary.metric,
         "mean": round(found.measured.mean, 4),
-        "error": round(found.error, 4),
-        "seeds": found.n_seeds,
         "adapter_params": record.cost.adapter_params,
-        "share_of_base": f"{100 * study.share(record):.3g}%",
-        "peak_memory_mib": round(record.cost.peak_memory_bytes / 2**20),
         "method": configuration.method,
+        "standard_error": round(found.error, 4),
+        "seeds": found.n_seeds,
         "targets": target_text(configuration),
         "layers": layer_text(configuration, study.summary.n_layers),
+        "share_of_base_percent": record.cost.share_of_base_percent,
+        "peak_memory_mib": round(record.cost.peak_memory_bytes / 2**20),
     }

@@ -6,7 +6,7 @@ from autopeft.trials.trial import TrialRecord
 
 def front_table(summary: Summary) -> str:
     """Return the front, cheapest first, with the picks named."""
-    noise = ("mean", "error", "seeds") if summary.repeated else ("error",)
+    noise = ("mean", "standard_error", "seeds") if summary.repeated else ("standard_error",)
     what = ("on_front", "adapter_params", "method", "targets", "layers", "pick")
     shown = ("trial", summary.metric, *noise, *what)
     lines = ["| " + " | ".join(shown) + " |", "| " + " | ".join("---" for _ in shown) + " |"]

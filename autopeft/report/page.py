@@ -20,6 +20,7 @@ from autopeft.report.progress_figures import hypervolume_figure, learning_figure
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
 from autopeft.report.templates import render
+from autopeft.space.wording import count_text
 from autopeft.study.analysis.budgets import Winner
 from autopeft.study.analysis.importance import LEAST_TRIALS, Importance
 
@@ -172,7 +173,7 @@ def _course(summary: Summary) -> list[Block]:
     last = history[-1]
     words = (
         f"The share of all that is possible which the front covers: {last.hypervolume:.4f} after "
-        f"{last.n_trials} trials."
+        f"{count_text(last.n_trials, 'trial')}."
     )
     return [
         Block(
@@ -239,6 +240,6 @@ def _too_few(findings: Findings) -> str:
     if findings.importances or findings.n_trials >= LEAST_TRIALS:
         return ""
     return (
-        f"{findings.n_trials} complete configurations are too few to say what mattered: "
+        f"{count_text(findings.n_trials, 'complete configuration')} cannot say what mattered: "
         f"{LEAST_TRIALS} are needed."
     )

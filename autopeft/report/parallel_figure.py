@@ -92,7 +92,7 @@ def _axes(summary: Summary) -> tuple[_Axis, ...]:
         _Axis("target kinds", lambda r: len(_targets(r))),
         _Axis("layers", lambda r: len(_layers(r))),
         _Axis("adapter parameters", lambda r: max(r.cost.adapter_params, 1), logarithmic=True),
-        _Axis("memory MiB", lambda r: r.cost.peak_memory_bytes / 2**20),
+        _Axis("peak memory MiB", lambda r: r.cost.peak_memory_bytes / 2**20),
         _Axis(summary.metric, lambda r: r.quality),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autopeft.report.summary import Summary
-from autopeft.space.wording import layer_text, setting_text, target_text
+from autopeft.space.wording import count_text, layer_text, setting_text, target_text
 from autopeft.study.objective import counts_for_front
 from autopeft.trials.trial import TrialRecord
 
@@ -30,7 +30,7 @@ def hover_text(summary: Summary, record: TrialRecord) -> str:
         f"<b>trial {record.number}: {configuration.method}</b>",
         f"{summary.metric} {record.quality:.4f} at {100 * record.fidelity:.0f} % of a training",
         *_noise_lines(summary, record),
-        f"{record.cost.adapter_params:,} adapter parameters",
+        count_text(record.cost.adapter_params, "adapter parameter"),
         f"{record.cost.peak_memory_bytes / 2**20:,.0f} MiB predicted training memory",
         f"targets {target_text(configuration)}",
         f"layers {layer_text(configuration, summary.n_layers)}",

@@ -1,6 +1,7 @@
 """What the rungs of a study told of the end, and what was made of it."""
 
 from autopeft.report.summary import Summary
+from autopeft.space.wording import count_text
 from autopeft.study.evidence import LEAST_CORRELATION, RungEvidence, rung_evidence
 from autopeft.study.standing import Comparison
 from autopeft.tasks.metrics import METRICS
@@ -41,7 +42,9 @@ def _line(evidence: RungEvidence, metric: str) -> str:
             f"{place} trials are compared by {signal}: how well that ranks them like the end was "
             f"not measured, {evidence.expected[evidence.signal]:.2f} is assumed."
         )
-    found = f"{evidence.measured[evidence.signal]:.2f} over {evidence.n_trials} trials"
+    found = (
+        f"{evidence.measured[evidence.signal]:.2f} over {count_text(evidence.n_trials, 'trial')}"
+    )
     if evidence.trusted:
         return f"{place} trials are compared by {signal}: rank correlation with the end {found}."
     return (

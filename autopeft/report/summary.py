@@ -20,7 +20,7 @@ from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.trial import TrialRecord
 
 #: Words of names that are not written small.
-_UNITS = {"mib": "MiB", "gflop": "GFLOP"}
+_UNITS = {"mib": "MiB", "gflop": "GFLOP", "percent": "%"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,39 +145,42 @@ class Summary:
         return ", ".join(f"{n} {status}" for status, n in counts.most_common()) or "none"
 
     def rows(self, records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
-        """Return trials as flat rows."""
+        """Return trials as flat rows, the columns in the order of their importance."""
         return [self._row(record) for record in records]
 
     def _row(self, record: TrialRecord) -> dict[str, Any]:
-        configuration = record.spec.configuration
+        configuration, noise = record.spec.configuration, self._noise(record)
         return {
             "trial": record.number,
+            "pick": self.marks(record),
             "status": record.status.value,
             self.metric: None if record.quality is None else round(record.quality, 4),
-            **self._noise_columns(record),
+            "mean": noise["mean"],
             "adapter_params": record.cost.adapter_params,
-            "share_of_base": f"{100 * record.cost.adapter_params / record.cost.base_params:.3g}%",
-            "peak_memory_mib": round(record.cost.peak_memory_bytes / 2**20),
             "method": configuration.method,
+            "standard_error": noise["standard_error"],
+            "on_front": noise["on_front"],
+            "seeds": noise["seeds"],
             "targets": target_text(configuration),
             "layers": layer_text(configuration, self.n_layers),
             "settings": setting_text(configuration),
             "learning_rate": configuration.training.learning_rate,
+            "share_of_base_percent": record.cost.share_of_base_percent,
+            "peak_memory_mib": round(record.cost.peak_memory_bytes / 2**20),
             "fidelity": round(record.fidelity, 3),
-            "seconds": round(record.seconds, 1),
             "repeat_of": record.repeat_of,
-            "pick": self.marks(record),
+            "seconds": round(record.seconds, 1),
         }
 
-    def _noise_columns(self, record: TrialRecord) -> dict[str, Any]:
+    def _noise(self, record: TrialRecord) -> dict[str, Any]:
         """Return mean and seeds where there are several, and the chance of being on the front."""
         found = self.estimate(record)
         if found is None or not counts_for_front(record):
-            return dict.fromkeys(("mean", "error", "seeds", "on_front"))
+            return dict.fromkeys(("mean", "standard_error", "seeds", "on_front"))
         many = self.repeated
         return {
             "mean": round(found.measured.mean, 4) if many else None,
-            "error": round(found.error, 4),
+            "standard_error": round(found.error, 4),
             "seeds": found.n_seeds if many else None,
             "on_front": round(found.probability, 2),
         }

@@ -13,12 +13,18 @@ from autopeft.trials.trial import TrialRecord
 
 #: Columns of the table of all trials that are shown as they are, in this order.
 _TRIAL_COLUMNS = (
-    *("trial", "status", "{metric}", "mean", "error", "on_front", "adapter_params"),
-    *("share_of_base", "peak_memory_mib", "method", "targets", "layers", "settings"),
+    *("trial", "status", "{metric}", "mean", "standard_error", "on_front", "adapter_params"),
+    *("share_of_base_percent", "peak_memory_mib", "method", "targets", "layers", "settings"),
     *("learning_rate", "fidelity", "seconds", "repeat_of", "pick"),
 )
 #: How numbers are written; qualities and their errors have four places.
-_FORMATS = {"learning_rate": ".3g", "fidelity": ".3g", "seconds": ".1f", "on_front": ".2f"}
+_FORMATS = {
+    "learning_rate": ".3g",
+    "fidelity": ".3g",
+    "seconds": ".1f",
+    "on_front": ".2f",
+    "share_of_base_percent": ".3g",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +73,10 @@ def front_table(summary: Summary) -> Table:
     """Return the front, cheapest first."""
     mean = "mean" if summary.repeated else summary.metric
     seeds = ("seeds",) if summary.repeated else ()
-    wanted = ("trial", mean, "error", *seeds, "on_front", "adapter_params", "share_of_base")
+    costs = ("adapter_params", "share_of_base_percent")
     places = ("method", "targets", "layers", "settings", "learning_rate", "pick")
-    return _from_rows(summary.rows(summary.front), (*wanted, *places))
+    wanted = ("trial", mean, "standard_error", *seeds, "on_front", *costs, *places)
+    return _from_rows(summary.rows(summary.front), wanted)
 
 
 def cost_table(summary: Summary) -> Table:
@@ -77,7 +84,7 @@ def cost_table(summary: Summary) -> Table:
     columns: dict[str, list[float | None]] = {
         "adapter parameters": [r.cost.adapter_params for r in summary.front],
         "head parameters": [r.cost.head_params for r in summary.front],
-        "memory MiB": [round(r.cost.peak_memory_bytes / 2**20) for r in summary.front],
+        "peak memory MiB": [round(r.cost.peak_memory_bytes / 2**20) for r in summary.front],
         "billion operations an example": [_operations(r) for r in summary.front],
         "seconds trained": [round(r.seconds, 1) for r in summary.front],
     }
@@ -150,14 +157,14 @@ def winner_table(winners: Sequence[Winner]) -> Table:
         (
             Cell(f"{w.budget:,}", w.budget),
             Cell(w.method),
-            Cell(f"{w.quality:.4f}", w.quality),
-            Cell(f"{w.error:.4f}", w.error),
+            Cell(f"{w.mean:.4f}", w.mean),
+            Cell(f"{w.evaluation_error:.4f}", w.evaluation_error),
             Cell(w.runner_up or ""),
             Cell({True: "yes", False: "no", None: ""}[w.clear]),
         )
         for w in winners
     )
-    columns = ("budget", "best method", "quality", "error", "second", "clear")
+    columns = ("budget", "method", "mean", "evaluation error", "second", "clear")
     return Table(columns=columns, rows=rows)
 
 
@@ -195,8 +202,7 @@ def _cell(value: Any, name: str) -> Cell:
         return Cell(f"{value:,}", value)
     if isinstance(value, float):
         return Cell(f"{value:{_FORMATS.get(name, '.4f')}}", value)
-    text = str(value)
-    return Cell(text, float(text[:-1])) if text.endswith("%") else Cell(text)
+    return Cell(str(value))
 
 
 def _bar(value: float | None, values: Sequence[float | None]) -> Cell:

@@ -1,9 +1,17 @@
-"""Configurations in a few words, the components of one joined by "+" in the order of its method."""
+"""Configurations and counts in a few words.
+
+The components of a configuration are joined by "+" in the order of its method.
+"""
 
 from collections.abc import Callable
 
 from autopeft.space.configuration import Component, Configuration, Value
 from autopeft.space.layers import describe
+
+
+def count_text(n: int, thing: str) -> str:
+    """Return how many there are of a thing: `1 trial`, `2,000 trials`."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
 def target_text(configuration: Configuration) -> str:

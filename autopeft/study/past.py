@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from autopeft.methods.registry import catalogue
 from autopeft.space.configuration import Configuration
+from autopeft.space.wording import count_text
 from autopeft.trials.trial import TrialRecord
 
 #: Fewer trials than these say nothing of what is better than what.
@@ -146,8 +147,8 @@ def warm_start_notes(manifest: Mapping[str, Any]) -> Iterator[str]:
         if not facts["trials"]:
             unused.append(facts)
             continue
-        text = f"warm start from {facts['name']}: {facts['trials']} trials of {facts['task']} "
-        text += f"on {facts['model']}"
+        text = f"warm start from {facts['name']}: "
+        text += f"{count_text(facts['trials'], 'trial')} of {facts['task']} on {facts['model']}"
         reasons = counted(entry["reason"] for entry in facts["left_out"])
         yield f"{text}; left out: {reasons}" if reasons else text
     if unused:

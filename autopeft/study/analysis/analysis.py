@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autopeft.errors import StudyError
+from autopeft.space.wording import count_text
 from autopeft.study.analysis.budgets import Winner, winners
 from autopeft.study.analysis.facts import Fact, facts_of
 from autopeft.study.analysis.importance import LEAST_TRIALS as LEAST_FOR_IMPORTANCE
@@ -160,7 +161,7 @@ def _ten_times(
 
 
 def _notes(n_trials: int, predictable: float | None) -> Iterator[str]:
-    few = "1 complete trial is" if n_trials == 1 else f"{n_trials} complete trials are"
+    few = f"{count_text(n_trials, 'complete trial')} {'is' if n_trials == 1 else 'are'}"
     if n_trials < LEAST_FOR_IMPORTANCE:
         yield f"{few} too few to say what matters: {LEAST_FOR_IMPORTANCE} are needed."
     if n_trials < LEAST_FOR_CURVES:

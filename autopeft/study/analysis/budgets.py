@@ -18,16 +18,16 @@ class Winner:
         budget: Largest number of adapter parameters.
         method: The method that reached most.
         trial: Number of its trial.
-        quality: What it reached.
-        error: Standard error of the quality.
-        by_method: What each method reached, the best first.
+        mean: Mean quality over seeds that it reached.
+        evaluation_error: Standard error that the choice of the validation rows gives the mean.
+        by_method: Mean quality that each method reached, the best first.
     """
 
     budget: int
     method: str
     trial: int
-    quality: float
-    error: float
+    mean: float
+    evaluation_error: float
     by_method: dict[str, float]
 
     @property
@@ -37,9 +37,11 @@ class Winner:
 
     @property
     def clear(self) -> bool | None:
-        """Whether the second is more than a standard error behind; `None` without a second."""
+        """Whether the second is more than an evaluation error behind; `None` without a second."""
         second = self.runner_up
-        return None if second is None else self.quality - self.by_method[second] > self.error
+        if second is None:
+            return None
+        return self.mean - self.by_method[second] > self.evaluation_error
 
 
 def winners(found: Sequence[Measured], limit: int, error: Callable[[float], float]) -> list[Winner]:
@@ -48,7 +50,7 @@ def winners(found: Sequence[Measured], limit: int, error: Callable[[float], floa
     Args:
         found: Configurations with their complete trials; their means are compared.
         limit: The study's budget.
-        error: Returns the standard error of a quality.
+        error: Returns the standard error that its rows give a quality.
     """
     told = []
     for budget in _budgets(min(m.record.cost.adapter_params for m in found), limit):
@@ -62,8 +64,8 @@ def winners(found: Sequence[Measured], limit: int, error: Callable[[float], floa
                 budget=budget,
                 method=method,
                 trial=first.record.number,
-                quality=first.mean,
-                error=error(first.mean),
+                mean=first.mean,
+                evaluation_error=error(first.mean),
                 by_method={name: measured.mean for name, measured in best.items()},
             )
         )

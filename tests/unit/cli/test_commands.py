@@ -203,6 +203,9 @@ def test_plan_runs_nothing(
 ) -> None:
     plan = json.loads(run(capsys, "plan", *options, "--format", "json").out)
     assert list(tmp_path.iterdir()) == []
+    table = run(capsys, "plan", *options, "--trials", 1, "--fidelity", "none").out
+    assert "Search  1 trial of " in table
+    assert " = 1 times a full training with --fidelity none" in table
     assert plan["full_training_equivalents"]["most"] == 8
     assert plan["repeats"] == {"seeds": 1, "most": 0}
     every = plan["full_training_equivalents_by_fidelity"]

@@ -29,7 +29,8 @@ def test_plot_and_tables_or_plain_data(
     command = ["estimate", "--model", tiny_model, "--space", "default", "--points", 1]
     table = run(capsys, *command, "--gpu-memory", "1TiB")
     assert table.code == 0, table.err
-    for text in ("of 16 points", "lora", "all", "|100", "Peak memory (MiB) of 1 points", "1 of 1"):
+    assert "Within 1,048,576 MiB: 1 of 1 point.\n" in table.out
+    for text in ("of 16 points", "lora", "all", "|100", "Peak memory (MiB) of 1 point,"):
         assert text in table.out
     data = json.loads(run(capsys, *command, "--format", "json").out)
     assert len(data["points"]) == 16

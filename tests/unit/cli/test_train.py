@@ -36,6 +36,7 @@ def test_it_gives_the_quality_that_the_search_measured(
     file.write_text(yaml.safe_dump(best.spec.configuration.to_dict()))
     outcome = run(capsys, "train", "--config", file, "--study", "again", *options)
     assert outcome.code == 0, outcome.err
+    assert "\n1 trial (1 complete), hypervolume" in outcome.out
     [trained] = autopeft.open_study("again").trials
     assert trained.status is TrialStatus.COMPLETE
     assert trained.spec.configuration == best.spec.configuration
@@ -90,6 +91,7 @@ def test_a_preset_is_trained_and_taken_home(
     outcome = run(capsys, "train", *arguments, *options)
     assert outcome.code == 0, outcome.err
     assert str(to) in outcome.out
+    assert "\n1 trial (1 complete), hypervolume" in outcome.out
     [trained] = autopeft.open_study("mam").trials
     base = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2)
     spec = inspect_model(base)

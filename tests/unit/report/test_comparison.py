@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ SMALL = [record(0, [0.5, 0.60], 200), record(1, [0.5, 0.70], 2_000), record(2, [
 LARGE = [record(0, [0.5, 0.65], 900, method="ia3"), record(1, [], 10, TrialStatus.NAN)]
 
 
-def compared(label: str, trials: list, fingerprint: str = "same", **changes: str) -> Compared:
-    study = replace(summary(trials), **changes)  # type: ignore[arg-type]
+def compared(label: str, trials: list, fingerprint: str = "same", **changes: Any) -> Compared:
+    study = replace(summary(trials), **changes)
     return Compared(label=label, summary=study, fingerprint=fingerprint)
 
 
@@ -62,9 +63,9 @@ def test_shares_hold_the_best_mean_within_each() -> None:
     again = compared("again", [*SMALL, repeat(SMALL[1], 3, 0.68)])
     rows = share_rows([again, B])
     assert rows == [
-        {"share_of_base": "0.03%", "again": 0.6, "b": None},
-        {"share_of_base": "0.1%", "again": 0.6, "b": 0.65},
-        {"share_of_base": "0.3%", "again": 0.69, "b": 0.65},
+        {"share_of_base_percent": 0.03, "again": 0.6, "b": None},
+        {"share_of_base_percent": 0.1, "again": 0.6, "b": 0.65},
+        {"share_of_base_percent": 0.3, "again": 0.69, "b": 0.65},
     ]
     assert share_rows([EMPTY, EMPTY]) == []
 
@@ -74,6 +75,12 @@ def test_what_does_not_compare_is_said() -> None:
     assert "different tasks" in notes([A, compared("c", SMALL, task="other")])[0]
     assert "accuracy or f1" in notes([A, compared("c", SMALL, task="other", metric="f1")])[0]
     assert "different rows" in notes([A, compared("c", SMALL, "other rows")])[0]
+    by_memory = replace(A, label="c", summary=summary(SMALL, "quality", "memory"))
+    [words] = notes([A, by_memory])
+    assert words.startswith("The studies have different objectives (quality and params; quality")
+    roomier = replace(A.summary.reference, worst=(0.0, 9.0))
+    [words] = notes([A, compared("c", SMALL, reference=roomier)])
+    assert words.startswith("Hypervolume is measured from references that differ")
     bigger = replace(SMALL[0], cost=replace(SMALL[0].cost, base_params=2_000_000))
     assert "differ in size" in notes([A, compared("c", [bigger])])[0]
 

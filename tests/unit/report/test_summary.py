@@ -84,8 +84,8 @@ def test_best_is_the_cheapest_that_noise_does_not_tell_from_the_first() -> None:
 def test_a_study_without_repeats_shows_the_evaluations_error_alone() -> None:
     rows = summary(TRIALS).rows(TRIALS)
     assert {row["mean"] for row in rows} == {row["seeds"] for row in rows} == {None}
-    assert rows[0]["error"] == pytest.approx((0.6 * 0.4 / 400) ** 0.5, abs=1e-4)
-    assert [row["error"] is None for row in rows] == [False] * 4 + [True] * 3
+    assert rows[0]["standard_error"] == pytest.approx((0.6 * 0.4 / 400) ** 0.5, abs=1e-4)
+    assert [row["standard_error"] is None for row in rows] == [False] * 4 + [True] * 3
     assert rows[0]["on_front"] == 1.0  # nothing complete is cheaper
 
 
@@ -123,7 +123,7 @@ def test_csv_holds_every_row_and_column() -> None:
     assert [int(r["trial"]) for r in rows] == list(range(7))
     assert rows[2]["accuracy"] == "0.71"
     assert rows[2]["adapter_params"] == "9000"
-    assert rows[2]["share_of_base"] == "0.9%"
+    assert rows[2]["share_of_base_percent"] == "0.9"
     assert rows[5]["accuracy"] == ""
 
 
@@ -152,5 +152,6 @@ def test_the_report_has_four_files(tmp_path: Path, trials: list) -> None:
 
 def test_titles_of_columns_write_units_as_units() -> None:
     assert column_title("peak_memory_mib") == "peak memory MiB"
+    assert column_title("share_of_base_percent") == "share of base %"
     assert column_title("gflop_a_step") == "GFLOP a step"
     assert column_title("trial") == "trial"

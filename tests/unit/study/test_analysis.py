@@ -174,7 +174,7 @@ def test_winners_by_hand() -> None:
         (100_000, "shira", False),
     ]
     assert found[-1].by_method == {"shira": 0.705, "lora": 0.70, "ia3": 0.695, "bitfit": 0.55}
-    assert [w.quality for w in found] == sorted(w.quality for w in found)
+    assert [w.mean for w in found] == sorted(w.mean for w in found)
 
 
 def test_facts_are_the_same_for_all_methods() -> None:
@@ -211,7 +211,10 @@ def test_the_command(
     rows = list(csv.DictReader(io.StringIO(run(capsys, "analyze", folder, "--format", "csv").out)))
     assert len(rows) == len(data["winners"])
     best = max(r.quality or 0.0 for r in tiny_study.front)
-    assert data["winners"][-1]["quality"] == best
+    assert data["winners"][-1]["mean"] == best
+    assert [row["evaluation_error"] for row in rows] == [
+        str(round(winner["evaluation_error"], 4)) for winner in data["winners"]
+    ]
     assert run(capsys, "analyze", tmp_path / "none").code == 2
 
 

@@ -62,8 +62,7 @@ def test_the_user_is_told_what_was_left_out() -> None:
     records = [record(0, [0.5, 0.6], 100), *(record(n, [math.nan], 100) for n in (1, 2))]
     facts = study(*records).usable_for(["lora"]).facts()
     assert list(warm_start_notes({"warm_start": [facts]})) == [
-        "warm start from old: 1 trials of rte on minilm; left out: 2 had a quality that is no "
-        "number"
+        "warm start from old: 1 trial of rte on minilm; left out: 2 had a quality that is no number"
     ]
     assert list(warm_start_notes({})) == []  # of an older study
 
