@@ -93,7 +93,7 @@ def test_the_noise_in_words() -> None:
     trial, failed = record(0, [0.1, 0.7], 100), record(1, [], 100, TrialStatus.NAN)
     study = summary([trial, failed])
     assert noise_text(study, failed) == ""
-    assert noise_text(study, trial) == "standard error 0.0229 for the choice of the validation rows"
+    assert noise_text(study, trial) == "standard error 0.0228 for the choice of the validation rows"
     again = repeat(trial, 2, 0.68)
     assert noise_text(summary([trial, failed, again]), again).startswith(
         "of seed 2; the mean of 2 seeds is 0.6900, standard error 0.01"
