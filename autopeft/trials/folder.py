@@ -11,6 +11,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from autopeft.errors import StudyError
+from autopeft.trials.database import is_writable
 
 MANIFEST = "study.json"
 SCHEMA_VERSION = 1
@@ -129,6 +130,19 @@ class StudyFolder:
             raise StudyError(f"'{self.path}' is a file: name a folder with --study.")
         if self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
             raise StudyError(f"'{self.path}' is not empty and holds no study: name another folder.")
+
+    def check_writable(self) -> None:
+        """Check that the study can go on where it lies; nothing is written.
+
+        Raises:
+            StudyError: If the folder, or what a search writes into it, cannot be written.
+        """
+        written = (self.path / name for name in (".lock", "study.db", "trials", "report"))
+        if not all(map(is_writable, written)):
+            raise StudyError(
+                f"'{self.path}' cannot be written: copy the study to a folder of yours, and "
+                "`chmod -R u+w` the copy."
+            )
 
     def create(self, manifest: Mapping[str, Any], space_text: str) -> None:
         """Write what a new study was asked; the folder is locked.
