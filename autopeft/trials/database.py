@@ -9,14 +9,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import make_url
 
 from autopeft.errors import StudyError
+
+#: What SQLAlchemy takes for the URL's own, and Optuna for a place to fill in. Nothing more: before
+#: it opens a file, MLflow makes the folder that the URL names as it is written.
+_QUOTED = str.maketrans({mark: quote(mark) for mark in "%?{}"})
 
 
 def sqlite_url(path: Path) -> str:
     """Return the SQLAlchemy URL of a SQLite file, whatever letters its path has."""
-    return URL.create("sqlite", database=str(path)).render_as_string()
+    return f"sqlite:///{str(path).translate(_QUOTED)}"
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -38,6 +42,28 @@ def is_writable(path: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK) and (
         not path.exists() or os.access(path, os.R_OK | os.W_OK)
     )
+
+
+def check_takes_writes(path: Path, patience: float) -> None:
+    """Check that a SQLite file of another program can be written, or made; nothing is.
+
+    Args:
+        path: The file.
+        patience: Seconds to wait for a program that writes.
+
+    Raises:
+        OSError: If it cannot, by SQLite's own reason.
+    """
+    above = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not is_writable(above):
+        raise PermissionError(f"'{path}' cannot be written")
+    if above != path:
+        return
+    try:
+        with closing(sqlite3.connect(_uri(path, "mode=rw"), patience, uri=True)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        raise OSError(f"'{path}' cannot be written: {error}") from error
 
 
 def log_ahead(path: Path) -> None:
