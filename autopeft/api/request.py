@@ -11,6 +11,7 @@ from autopeft.errors import RequestError
 from autopeft.study.convergence import MOST_TRIALS
 from autopeft.study.rungs import Fidelity
 from autopeft.study.strategy import Surrogate
+from autopeft.trials.database import check_storage_url
 from autopeft.trials.kept_checkpoints import MOST_CHECKPOINTS
 
 _WITH_PASSWORD = re.compile(r"\w+(\+\w+)?://[^/@:]*:[^/@]+@")
@@ -193,6 +194,7 @@ class SearchRequest(BaseModel):
         if self.label_column and len(self.text_columns) > 2:
             raise ValueError("at most two text columns can be classified")
         self._check_passwords()
+        self._check_storage()
         if self.time is not None:
             seconds(self.time)
         return self
@@ -208,6 +210,13 @@ class SearchRequest(BaseModel):
                     f"the password of --{name.replace('_', '-')} would be written into the study "
                     f"folder: put it into {place} and leave it out of the URL"
                 )
+
+    def _check_storage(self) -> None:
+        if self.storage is not None:
+            try:
+                check_storage_url(self.storage)
+            except ValueError as error:
+                raise ValueError(f"--storage: {error}") from error
 
     def _check_columns(self) -> None:
         asked = self.completion_column or self.label_column

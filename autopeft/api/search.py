@@ -12,6 +12,7 @@ from autopeft.api.data_notes import cut_notes
 from autopeft.api.live_report import LiveReport
 from autopeft.api.problem import Problem, resolve
 from autopeft.api.provenance import manifest
+from autopeft.api.recorded import recorded_request
 from autopeft.api.report import write_report_page
 from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, recorded_trials, storage_url
@@ -94,6 +95,7 @@ def resume_search(
     study_folder = StudyFolder(folder)
     recorded = study_folder.manifest()
     study_folder.check_writable()  # before anything is loaded
+    recorded_request(recorded)
     asked = {**SearchRequest.described(recorded["request"]), **changes}
     meant = SearchRequest.build(**asked).model_dump(mode="json")  # as it was recorded
     for name in changes:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from autopeft.errors import StudyError
 
@@ -31,6 +32,25 @@ def sqlite_file(url: str) -> Path | None:
     if parts.query or not parts.database or parts.database == ":memory:":
         return None
     return Path(parts.database)
+
+
+def check_storage_url(url: str) -> None:
+    """Check that a URL names a database that a study can be recorded in; none is opened.
+
+    Raises:
+        ValueError: If it does not, with what to write instead.
+    """
+    instead = (
+        "write sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, or leave it out for a file "
+        "in the study's folder"
+    )
+    try:
+        parts = make_url(url)
+        parts.get_dialect()  # looks for SQLAlchemy's part of it, not for the driver
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(f"'{url}' is no URL of a database: {instead}") from error
+    if parts.drivername.startswith("sqlite") and parts.database in {None, "", ":memory:"}:
+        raise ValueError(f"'{url}' is lost with the process: {instead}")
 
 
 def is_writable(path: Path) -> bool:
