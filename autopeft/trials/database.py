@@ -110,12 +110,12 @@ def memory_copy(path: Path) -> sqlite3.Connection:
     """
     copy = sqlite3.connect(":memory:", check_same_thread=False)
     try:
-        with (
-            _errors(path),
-            _opened_to_read(path.resolve()) as uri,
-            closing(sqlite3.connect(uri, uri=True)) as source,
-        ):
-            source.backup(copy)
+        with _errors(path):
+            try:
+                _fill(copy, path, may_write=is_writable(path))
+            except sqlite3.OperationalError:
+                # On a full disk nothing can be written either, whatever the rights say.
+                _fill(copy, path, may_write=False)
             [found, *_] = copy.execute("PRAGMA quick_check").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
@@ -125,16 +125,24 @@ def memory_copy(path: Path) -> sqlite3.Connection:
     return copy
 
 
+def _fill(copy: sqlite3.Connection, path: Path, *, may_write: bool) -> None:
+    with (
+        _opened_to_read(path.resolve(), may_write=may_write) as uri,
+        closing(sqlite3.connect(uri, uri=True)) as source,
+    ):
+        source.backup(copy)
+
+
 @contextmanager
-def _opened_to_read(path: Path) -> Iterator[str]:
+def _opened_to_read(path: Path, *, may_write: bool) -> Iterator[str]:
     """Yield the URI by which SQLite reads a file, with all that was committed."""
     wal, shared, journal = (
         path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal")
     )
-    if is_writable(path):
+    if may_write:
         # The last to close the file removes the log; a reader with mode=ro would leave one there.
         yield _uri(path, "mode=rw")
-    elif wal.exists() and shared.exists():
+    elif _holds_something(wal) and shared.exists():
         # There may be a search that writes. Its locks and its log count for this reader, too.
         yield _uri(path, "mode=ro")
     elif _holds_something(wal) or _holds_something(journal):
@@ -146,7 +154,7 @@ def _opened_to_read(path: Path) -> Iterator[str]:
                     shutil.copyfile(file, Path(scratch) / file.name)
             yield _uri(Path(scratch) / path.name, "mode=rw")
     else:
-        # Without a log nobody has it open, and SQLite would make one to read it.
+        # Without anything in a log the file is all there is; SQLite would make a log to read it.
         yield _uri(path, "mode=ro&immutable=1")
 
 

@@ -96,7 +96,7 @@ def test_reading_without_writing(
     store = make(folder)
     before = state(folder)
     monkeypatch.setattr(database, "is_writable", lambda _: False)
-    with database._opened_to_read(folder / "study.db") as uri:
+    with database._opened_to_read(folder / "study.db", may_write=False) as uri:
         assert uri.endswith(f"/study.db?{query}")
         assert (str(tmp_path) in uri) == (make is not killed)
     found = read_records(sqlite_url(folder / "study.db"), "s")
@@ -112,6 +112,22 @@ def test_a_reader_leaves_nothing_where_it_may_write(tmp_path: Path) -> None:
     before = state(tmp_path / "s")
     assert len(read_records(sqlite_url(tmp_path / "s" / "study.db"), "s")) == 1
     assert state(tmp_path / "s") == before
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is the right to write a log, and no place for it."""
+    store = ended(tmp_path / "s")
+    connect, asked = sqlite3.connect, []
+
+    def without_place(place: str, **settings: object) -> sqlite3.Connection:
+        asked.append(place.rpartition("?")[2])
+        if asked[-1] == "mode=rw":
+            raise sqlite3.OperationalError("disk I/O error")
+        return connect(place, **settings)
+
+    monkeypatch.setattr(database.sqlite3, "connect", without_place)
+    assert read_records(sqlite_url(tmp_path / "s" / "study.db"), "s") == store.records
+    assert asked == [":memory:", "mode=rw", "mode=ro&immutable=1"]
 
 
 def test_a_reader_makes_no_database(tmp_path: Path) -> None:
