@@ -89,7 +89,7 @@ class _Task(_Part):
 
 class _Budget(_Part):
     text: str
-    limit: PositiveInt
+    limit: NonNegativeInt  # none where the head alone is trained
 
 
 class _Reference(_Part):
