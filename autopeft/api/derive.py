@@ -37,6 +37,7 @@ def compressed_adapter(
         raise RequestError(f"--keep is a share above 0 and up to 1, not {keep:g}.")
     adapter = result.folder.adapter(record.number)
     check_trial(record, adapter)
+    result.folder.check_writable()
     check_compressible(record, adapter, compression)
     engine = _engine(result)
     with tempfile.TemporaryDirectory() as scratch:
@@ -58,6 +59,7 @@ def averaged_adapter(result: SearchResult, record: TrialRecord, penalty: float) 
         raise RequestError(f"--penalty is a number from 0 on, not {penalty:g}.")
     adapter = result.folder.adapter(record.number)
     check_trial(record, adapter)
+    result.folder.check_writable()
     checkpoints = check_averageable(record, result.folder.trial(record.number))
     return average(record, adapter, checkpoints, _engine(result), penalty)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.api.problem import data_of, task_of
-from autopeft.api.request import SearchRequest
+from autopeft.api.recorded import recorded_request
 from autopeft.errors import StudyError, UnknownNameError
 from autopeft.export.facts import ExportFacts
 from autopeft.export.folder import Part
@@ -46,9 +46,9 @@ def study_data(manifest: dict[str, Any]) -> TaskData:
 
     Raises:
         DataError: If it cannot be read any more.
-        StudyError: If it has changed since.
+        StudyError: If it has changed since, or the study does not say which it was.
     """
-    request = SearchRequest.build(**SearchRequest.described(manifest["request"]))
+    request = recorded_request(manifest)
     data = data_of(request, task_of(request))
     if data.fingerprint != manifest["task"]["fingerprint"]:
         raise StudyError(

@@ -85,7 +85,9 @@ def write_page(text: str, path: Path, *, make_folder: bool = False) -> None:
         scratch.write_text(text, encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
-        raise RequestError(f"Cannot write '{path}': {error.strerror}.") from error
+        raise RequestError(
+            f"Cannot write '{path}' ({error.strerror}): name a file in a folder of yours with --to."
+        ) from error
 
 
 def now_text() -> str:

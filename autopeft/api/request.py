@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from autopeft.api.duration import seconds
 from autopeft.errors import RequestError
 from autopeft.study.convergence import MOST_TRIALS
 from autopeft.study.rungs import Fidelity
 from autopeft.study.strategy import Surrogate
+from autopeft.trials.database import check_storage_url
 from autopeft.trials.kept_checkpoints import MOST_CHECKPOINTS
 
 _WITH_PASSWORD = re.compile(r"\w+(\+\w+)?://[^/@:]*:[^/@]+@")
@@ -30,10 +32,6 @@ RESUMABLE = frozenset(
         "cache",
     }
 )
-
-_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s)?")
-#: A number alone is of seconds.
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 class SearchRequest(BaseModel):
@@ -205,6 +203,7 @@ class SearchRequest(BaseModel):
         if self.label_column and len(self.text_columns) > 2:
             raise ValueError("at most two text columns can be classified")
         self._check_passwords()
+        self._check_storage()
         if self.time is not None:
             seconds(self.time)
         return self
@@ -220,6 +219,13 @@ class SearchRequest(BaseModel):
                     f"the password of --{name.replace('_', '-')} would be written into the study "
                     f"folder: put it into {place} and leave it out of the URL"
                 )
+
+    def _check_storage(self) -> None:
+        if self.storage is not None:
+            try:
+                check_storage_url(self.storage)
+            except ValueError as error:
+                raise ValueError(f"--storage: {error}") from error
 
     def _check_columns(self) -> None:
         asked = self.completion_column or self.label_column
@@ -264,23 +270,6 @@ class SearchRequest(BaseModel):
     def max_seconds(self) -> float | None:
         """Time limit in seconds."""
         return None if self.time is None else seconds(self.time)
-
-
-def seconds(text: str) -> float:
-    """Return the seconds of a duration such as `90`, `30m`, `1h30m`.
-
-    Raises:
-        ValueError: If the text is no duration above zero.
-    """
-    told = text.strip()
-    match = _TIME.fullmatch(f"{told}s" if _NUMBER.fullmatch(told) else told)
-    if match is None or not any(match.groups()):
-        raise ValueError(f"cannot read the time '{text}': write 90s, 30m or 1h30m")
-    hours, minutes, rest = (float(part or 0) for part in match.groups())
-    total = 3600 * hours + 60 * minutes + rest
-    if total <= 0:
-        raise ValueError(f"the time '{text}' must be more than zero")
-    return total
 
 
 def _message(error: Any) -> str:

@@ -13,9 +13,10 @@ from autopeft.study.objective import ReferencePoint, parse_objectives
 from autopeft.study.study import Ending
 from autopeft.study.uncertainty import Estimate
 from autopeft.tasks.metrics import METRICS
+from autopeft.trials.database import sqlite_url
 from autopeft.trials.derived import read_derived
 from autopeft.trials.folder import StudyFolder
-from autopeft.trials.store import read_records, sqlite_url
+from autopeft.trials.store import read_records
 from autopeft.trials.trial import TrialRecord
 
 if TYPE_CHECKING:

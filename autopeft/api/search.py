@@ -12,6 +12,7 @@ from autopeft.api.data_notes import cut_notes
 from autopeft.api.live_report import LiveReport
 from autopeft.api.problem import Problem, resolve
 from autopeft.api.provenance import manifest
+from autopeft.api.recorded import recorded_request
 from autopeft.api.report import write_report_page
 from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.api.result import SearchResult, recorded_trials, storage_url
@@ -24,6 +25,7 @@ from autopeft.report.files import write_report
 from autopeft.report.tracking import MlflowTracker
 from autopeft.study.objective import ReferencePoint
 from autopeft.study.study import PointCosts, Study, StudyObserver
+from autopeft.trials.database import log_ahead
 from autopeft.trials.engine import Workload
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.ports import Runner, SystemClock
@@ -86,11 +88,14 @@ def resume_search(
 
     Raises:
         RequestError: If a setting cannot be changed any more.
-        StudyError: If there is no study, another search writes to it, or its data has changed.
+        StudyError: If there is no study, it cannot be written, another search writes to it, or its
+            data has changed.
         KeyboardInterrupt: On Ctrl-C; all that was measured is in the study's folder.
     """
     study_folder = StudyFolder(folder)
     recorded = study_folder.manifest()
+    study_folder.check_writable()  # before anything is loaded
+    recorded_request(recorded)
     asked = {**SearchRequest.described(recorded["request"]), **changes}
     meant = SearchRequest.build(**asked).model_dump(mode="json")  # as it was recorded
     for name in changes:
@@ -168,6 +173,8 @@ def _prepare(
     reference = ReferencePoint.from_dict(recorded["reference"])
     runner = build_runner(problem, workload, folder)
     strategy = build_strategy(problem, reference, kept_past(problem, folder))
+    if problem.request.storage is None:
+        log_ahead(folder.database)
     url = storage_url(folder, problem.request.storage)
     recorded_trials(folder, url, recorded["study_id"])
     store = TrialStore(

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autopeft.api.result import SearchResult
 from autopeft.cli.output import console, print_notes, print_rows
 from autopeft.cli.pictures import Wish, check_wish, draw
 from autopeft.cli.study import open_study
@@ -12,6 +13,7 @@ from autopeft.report.analysis_figure import analysis_figures, write_analysis_pag
 from autopeft.report.pictures import write_pictures
 from autopeft.space.wording import count_text
 from autopeft.study.analysis.analysis import Analysis, TenTimes
+from autopeft.trials.database import is_writable
 
 
 def analyze_command(study: Path | None, output: str, pictures: Wish) -> None:
@@ -21,17 +23,31 @@ def analyze_command(study: Path | None, output: str, pictures: Wish) -> None:
     analysis = result.analyze()
     figures = analysis_figures(analysis, f"validation {result.summary.metric}")
     draw(partial(write_pictures, figures), pictures, quiet=output != "table")
-    page = write_analysis_page(analysis, f"What {result.summary.name} tells", result.folder.report)
+    page, unwritten = _write_page(analysis, result)
     rows = list(_winner_rows(analysis))
     if output == "table":
         _print_tables(analysis)
     title = f"Which method wins at which budget, by mean {result.summary.metric}"
-    data = {"study": str(result.folder.path), "page": str(page), **analysis.to_dict()}
+    data = {"study": str(result.folder.path), "page": page, **analysis.to_dict()}
     print_rows(rows, output, title=title, data=data)
     if output == "table":
-        words = [*map(_ten_times_text, analysis.ten_times), f"As a page: {page}"]
+        words = [
+            *map(_ten_times_text, analysis.ten_times),
+            *([f"As a page: {page}"] if page else []),
+        ]
         console().print("\n".join(words), highlight=False, markup=False)
-    print_notes(analysis.notes)
+    print_notes([*analysis.notes, *unwritten])
+
+
+def _write_page(analysis: Analysis, result: SearchResult) -> tuple[str | None, list[str]]:
+    """Write the page into the study; return its path, or why there is none.
+
+    A study that can only be read is analysed all the same.
+    """
+    place = result.folder.report
+    if not is_writable(place):
+        return None, [f"No page is written, because '{place}' cannot be."]
+    return str(write_analysis_page(analysis, f"What {result.summary.name} tells", place)), []
 
 
 def _print_tables(analysis: Analysis) -> None:

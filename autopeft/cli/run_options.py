@@ -53,7 +53,8 @@ WHERE: dict[str, Any] = {
     "storage": Annotated[
         str | None,
         typer.Option(
-            help="SQLAlchemy URL of the study's storage. Default: SQLite in its folder.",
+            help="SQLAlchemy URL of the study's storage: sqlite:///FILE or "
+            "postgresql+psycopg://USER@HOST/NAME. Default: SQLite in its folder.",
             rich_help_panel=_WHERE,
         ),
     ],

@@ -42,7 +42,7 @@ def export_trial(
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=".export-") as scratch:
         folder = Path(scratch) / "export"
-        shutil.copytree(adapter, folder)
+        _copy(adapter, folder)
         _name_base(folder / "adapter_config.json", facts.reference.hub_id)
         library = _library(folder)
         configuration = record.spec.configuration.to_dict()
@@ -50,7 +50,7 @@ def export_trial(
         (folder / "configuration.yaml").write_text(text, encoding="utf-8")
         (folder / "predict.py").write_text(predict_script(facts, library), encoding="utf-8")
         if facts.picture is not None:
-            shutil.copy(facts.picture, folder / PICTURE)
+            shutil.copyfile(facts.picture, folder / PICTURE)
         for part in parts:
             part(folder)
         (folder / "README.md").write_text(model_card(record, facts, library), encoding="utf-8")
@@ -64,13 +64,22 @@ def check_target(to: Path) -> None:
     """Check that an export may be written to a folder.
 
     Raises:
-        StudyError: If something is there already, or a file where the folder is to lie.
+        StudyError: If something is there already, or a file where the folder is to lie, or nothing
+            can be written there.
     """
     file = next((place for place in (to, *to.parents) if place.is_file()), None)
     if file is not None:
         raise StudyError(f"'{file}' is a file: name another folder.")
     if to.exists() and any(to.iterdir()):
         raise StudyError(f"'{to}' already exists and is not empty: name another folder.")
+    above = next(place for place in to.absolute().parents if place.exists())
+    try:
+        # Rights alone do not tell: of /proc root has them all.
+        tempfile.TemporaryDirectory(dir=above, prefix=".export-").cleanup()
+    except OSError as error:
+        raise StudyError(
+            f"Cannot write to '{above}' ({error.strerror}): name another folder than '{to}'."
+        ) from error
 
 
 def check_export(record: TrialRecord, adapter: Path, to: Path) -> None:
@@ -105,6 +114,14 @@ def check_trial(record: TrialRecord, adapter: Path) -> None:
                 f"The weights of trial {record.number} are damaged: '{file}' cannot be read. Bring "
                 "it back, or name another trial."
             )
+
+
+def _copy(adapter: Path, to: Path) -> None:
+    """Copy the files of an adapter, but not that they can only be read, as in another's study."""
+    for file in filter(Path.is_file, adapter.rglob("*")):
+        place = to / file.relative_to(adapter)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
 
 
 def _is_whole(file: Path) -> bool:

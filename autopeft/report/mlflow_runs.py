@@ -12,6 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from autopeft.space.wording import flat_params, layer_text, setting_text, target_text
+from autopeft.trials.database import check_takes_writes, sqlite_file, sqlite_url
 from autopeft.trials.trial import RungReport, TrialRecord
 
 EXPERIMENT = "autopeft"
@@ -20,6 +21,8 @@ NUMBER_TAG, STUDY_TAG, REPORTS_TAG = "autopeft.trial", "autopeft.study", "autope
 #: Tags by which a later search learns: a trial's configuration as JSON, the model's layers.
 CONFIGURATION_TAG, LAYERS_TAG = "autopeft.configuration", "autopeft.n_layers"
 SEARCH = -1
+#: Seconds that MLflow, too, waits for another program to have written to its file.
+BUSY = 20.0
 _END_TAG = "status"
 #: A trial's run that lacks this was begun by a search whose server failed before it was described.
 _LAST_OF_DESCRIPTION = "predicted_memory_mib"
@@ -60,7 +63,7 @@ class TrackedStudy:
 def local_place(studies: Path) -> TrackingPlace:
     """Return the default: a SQLite database and artifacts beside the studies."""
     folder = studies.resolve()
-    return TrackingPlace(uri=f"sqlite:///{folder / 'mlflow.db'}", artifacts=folder / "mlartifacts")
+    return TrackingPlace(uri=sqlite_url(folder / "mlflow.db"), artifacts=folder / "mlartifacts")
 
 
 class StudyRuns:
@@ -82,8 +85,13 @@ class StudyRuns:
         self._open: set[int] = set()
         self._bare: set[int] = set()
         self._ends: dict[int, str] = {}
-        for library in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
+        for library in ("alembic", "mlflow.tracking.fluent"):
             logging.getLogger(library).setLevel(logging.WARNING)
+        # What fails is raised, too: who asked tells it, in one line.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+        if (file := sqlite_file(place.uri)) is not None:
+            # MLflow would ask ten times for a file that cannot be opened, in two minutes.
+            check_takes_writes(file, BUSY)
         if place.artifacts is not None:
             place.artifacts.parent.mkdir(parents=True, exist_ok=True)
         self.client = MlflowClient(place.uri)

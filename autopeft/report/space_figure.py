@@ -29,12 +29,18 @@ def write_space_figure(groups: Mapping[str, Sequence[int]], title: str, to: Path
         groups: Adapter parameters of the points by method.
         title: What stands above.
         to: A `.html` or a `.png` file.
+
+    Raises:
+        RequestError: If the file cannot be written.
     """
     shown = {name: [max(value, 1) for value in values] for name, values in groups.items()}
-    if to.suffix == ".html":
-        _write_page(shown, title, to)
-    else:
-        _write_picture(shown, title, to)
+    try:
+        if to.suffix == ".html":
+            _write_page(shown, title, to)
+        else:
+            _write_picture(shown, title, to)
+    except OSError as error:
+        raise RequestError(f"Cannot write a figure to '{to}': {error.strerror}.") from error
 
 
 def _write_page(groups: Mapping[str, Sequence[int]], title: str, to: Path) -> None:

@@ -4,24 +4,18 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
 from autopeft.errors import StudyError
+from autopeft.trials.database import is_writable
+from autopeft.trials.manifest import check_manifest
 
 MANIFEST = "study.json"
 SCHEMA_VERSION = 1
-#: Keys of the manifest that every study has had.
-_PARTS = {
-    "request": ("storage", "mlflow_uri", "space", "strategy", "fidelity", "seed"),
-    "task": ("name", "metric", "fingerprint", "origin", "train_rows", "eval_rows"),
-    "model": ("name", "location", "hub_id", "n_layers", "base_params"),
-    "budget": ("text", "limit"),
-    "reference": ("best", "worst", "position"),
-}
 
 
 class StudyFolder:
@@ -130,6 +124,19 @@ class StudyFolder:
         if self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
             raise StudyError(f"'{self.path}' is not empty and holds no study: name another folder.")
 
+    def check_writable(self) -> None:
+        """Check that the study can go on where it lies; nothing is written.
+
+        Raises:
+            StudyError: If the folder, or what a search writes into it, cannot be written.
+        """
+        written = (self.path / name for name in (".lock", "study.db", "trials", "report"))
+        if not all(map(is_writable, written)):
+            raise StudyError(
+                f"'{self.path}' cannot be written: copy the study to a folder of yours, and "
+                "`chmod -R u+w` the copy."
+            )
+
     def create(self, manifest: Mapping[str, Any], space_text: str) -> None:
         """Write what a new study was asked; the folder is locked.
 
@@ -164,11 +171,7 @@ class StudyFolder:
                 f"'{self.path}' was not written by this version of autopeft: use the one that "
                 "wrote it, or start a new study."
             )
-        if missing := next(_missing(data), None):
-            raise StudyError(
-                f"'{self.path / MANIFEST}' is incomplete: '{missing}' is missing. Bring the file "
-                "back."
-            )
+        check_manifest(data, self.path / MANIFEST)
         return data
 
     def recorded_space(self) -> Path:
@@ -218,17 +221,6 @@ def newest_study(parent: Path) -> StudyFolder:
     if not found:
         raise StudyError(f"There is no study in '{parent}': run `autopeft search` first.")
     return StudyFolder(max(found, key=lambda p: (p.stat().st_mtime_ns, p.parent.name)).parent)
-
-
-def _missing(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a manifest lacks."""
-    yield from (name for name in ("study_id", "objectives") if name not in manifest)
-    for part, keys in _PARTS.items():
-        held = manifest.get(part)
-        if isinstance(held, dict):
-            yield from (f"{part}.{key}" for key in keys if key not in held)
-        else:
-            yield part
 
 
 def write_json(path: Path, data: Any) -> None:

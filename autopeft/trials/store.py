@@ -1,21 +1,24 @@
 """`TrialStore`: the one record of a study's trials, in Optuna's storage."""
 
 import logging
-import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
 
 from autopeft.cost.cost import Cost
 from autopeft.errors import MissingPackageError, StudyError
 from autopeft.space.configuration import Configuration, Value
 from autopeft.space.space import SearchSpace
+from autopeft.trials.database import is_writable, memory_copy, sqlite_file
 from autopeft.trials.distributions import distributions_of, optuna_values
 from autopeft.trials.trial import (
     RungReport,
@@ -48,9 +51,15 @@ class TrialStore:
             objectives: `maximize` or `minimize` by name of the objective, in order.
 
         Raises:
-            StudyError: If the storage cannot be opened.
+            StudyError: If the storage cannot be opened, or not be written.
         """
         self._space = space
+        file = sqlite_file(url)
+        if file is not None and not is_writable(file):
+            raise StudyError(
+                f"The storage '{file}' cannot be written: --storage names a file in a folder of "
+                "yours."
+            )
         self._storage = _open(url)
         directions = [StudyDirection[direction.upper()] for direction in objectives.values()]
         try:
@@ -178,10 +187,27 @@ class TrialStore:
 def read_records(url: str, study_id: str) -> list[TrialRecord]:
     """Return the trials of a study, by number; none if it has not begun.
 
+    A SQLite file is left as it is, and may lie where nothing can be written.
+
     Raises:
         StudyError: If the storage cannot be opened or was not written by autopeft.
     """
-    storage = _open(url)
+    file = sqlite_file(url)
+    if file is None:
+        return _records(_open(url), study_id)
+    if not file.exists():
+        return []
+    with closing(memory_copy(file)) as copy:
+        storage = _open("sqlite://", creator=lambda: copy, poolclass=StaticPool)
+        try:
+            return _records(storage, study_id)
+        except (SQLAlchemyError, StorageInternalError) as error:
+            # Optuna's own words are of writing.
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise StudyError(f"'{file}' is not a study database: {reason}.") from error
+
+
+def _records(storage: BaseStorage, study_id: str) -> list[TrialRecord]:
     try:
         number = storage.get_study_id_from_name(study_id)
     except KeyError:
@@ -189,25 +215,7 @@ def read_records(url: str, study_id: str) -> list[TrialRecord]:
     return [_record(frozen) for frozen in storage.get_all_trials(number, deepcopy=False)]
 
 
-def sqlite_url(path: Path) -> str:
-    """Return the URL of a SQLite file, switched to write-ahead logging.
-
-    Readers (dashboards) and the writer then do not wait for each other. The switch stays in the
-    file.
-
-    Raises:
-        StudyError: If the file is no database.
-    """
-    try:
-        with sqlite3.connect(path) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
-    except sqlite3.DatabaseError as error:
-        raise StudyError(f"'{path}' is not a study database: {error}.") from error
-    return f"sqlite:///{path}"
-
-
-def _open(url: str) -> BaseStorage:
+def _open(url: str, **engine: Any) -> BaseStorage:
     if url.startswith("postgresql"):
         try:
             import psycopg  # noqa: F401 - SQLAlchemy would name a module the user did not choose
@@ -216,7 +224,7 @@ def _open(url: str) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        return RDBStorage(url)
+        return RDBStorage(url, engine_kwargs=engine)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise StudyError(f"Cannot open the study's storage: {reason}") from error

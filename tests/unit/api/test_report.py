@@ -77,7 +77,7 @@ def test_a_study_that_does_not_say_what_was_asked(copied: StudyFolder) -> None:
     data = json.loads(copied.manifest_file.read_text())
     del data["task"]["about"]
     copied.manifest_file.write_text(json.dumps(data))
-    with pytest.raises(StudyError, match="is incomplete: 'about' is missing"):
+    with pytest.raises(StudyError, match=r"is incomplete: 'task\.about' is missing"):
         write_report_page(SearchResult(copied))
 
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from autopeft.api.request import RESUMABLE, SearchRequest, seconds
+from autopeft.api.duration import seconds
+from autopeft.api.request import RESUMABLE, SearchRequest
 from autopeft.errors import RequestError
 from autopeft.study.convergence import MOST_TRIALS
 
@@ -50,6 +51,11 @@ def test_texts_that_are_no_times(text: str) -> None:
         ({"devices": 2, "configuration": "preset:mam", "runner": "ray"}, "without Ray"),
         ({"devices": 2, "configuration": "preset:mam", "ray_address": "auto"}, "--ray-address"),
         ({"storage": "postgresql://me:secret@host/db"}, "PGPASSWORD"),
+        ({"storage": "study.db"}, "--storage: 'study.db' is no URL of a database: write sqlite://"),
+        ({"storage": "postgres://me@host/db"}, "is no URL of a database"),
+        ({"storage": "postgresql://me@host:x/db"}, "is no URL of a database"),
+        ({"storage": "sqlite://"}, "'sqlite://' is lost with the process: write sqlite:///FILE"),
+        ({"storage": "sqlite:///:memory:"}, "is lost with the process"),
         ({"mlflow_uri": "http://me:secret@host:5000"}, "MLFLOW_TRACKING_PASSWORD"),
     ],
 )
@@ -78,3 +84,10 @@ def test_a_request_survives_its_record() -> None:
     recorded = request.model_dump(mode="json")
     assert SearchRequest.build(**SearchRequest.described(recorded)) == request
     assert SearchRequest.model_fields.keys() >= RESUMABLE
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///all.db", "sqlite:////all.db", "postgresql+psycopg://me@host/db"]
+)
+def test_storages(url: str) -> None:
+    assert SearchRequest.build(storage=url).storage == url

@@ -208,7 +208,14 @@ SEARCH: dict[str, tuple[Arrange, str]] = {
         given("--ray-address", "127.0.0.1:9"),
         "No Ray cluster answers at '127.0.0.1:9'",
     ),
-    "storage that is none": (given("--storage", "nonsense"), "storage"),
+    "storage that is none": (
+        given("--storage", "nonsense"),
+        r"--storage: 'nonsense' is no URL of a database: write sqlite:///FILE or postgresql\+",
+    ),
+    "storage in a folder that is none": (
+        given("--storage", "sqlite:///no/study.db"),
+        r"'no/study\.db' cannot be written: --storage names a file in a folder of yours",
+    ),
     "storage without a server": (
         given("--storage", "postgresql+psycopg://u@127.0.0.1:9/x"),
         r"postgres|storage",
@@ -368,6 +375,95 @@ def without(*keys: str) -> Callable[[Path], None]:
         file.write_text(json.dumps(manifest))
 
     return take
+
+
+def changed(*keys: str, to: object) -> Callable[[Path], None]:
+    """Return what changes a value in a study's manifest."""
+
+    def change(study: Path) -> None:
+        file = study / "study.json"
+        manifest = part = json.loads(file.read_text())
+        for key in keys[:-1]:
+            part = part[key]
+        part[keys[-1]] = to
+        file.write_text(json.dumps(manifest))
+
+    return change
+
+
+WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "metric": (changed("task", "metric", to="foo"), r"'task\.metric' should be one of accuracy"),
+    "budget": (
+        changed("budget", "limit", to="x"),
+        r"study\.json' is wrong: 'budget\.limit' should be a valid integer, and is 'x'",
+    ),
+    "part": (changed("task", to=[]), "'task' should be an object with keys, and is \\[\\]"),
+    "storage": (
+        changed("request", "storage", to="foo"),
+        r"'request\.storage' should be the URL of a database, and is 'foo'",
+    ),
+    "objective": (
+        changed("objectives", to=["quality", "speed"]),
+        r"'objectives\.1' should be 'quality', 'params' or 'memory', and is 'speed'",
+    ),
+    "objectives": (
+        changed("objectives", to=["params", "memory"]),
+        "'objectives' should be quality and at least one of",
+    ),
+    "reference": (
+        changed("reference", "best", to=[0.0]),
+        "'reference' should have a number for each of the 'objectives'",
+    ),
+    "corner": (
+        changed("reference", "worst", to=[-9.0, -9.0]),
+        r"'reference\.worst' should be above 'reference\.best'",
+    ),
+    "model": (without("model", "family"), r"incomplete: 'model\.family' is missing"),
+    "warm start": (
+        changed("warm_start", to=[{"name": "x"}]),
+        r"incomplete: 'warm_start\.0\.task' is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_values_in_a_manifest(
+    name: str, tmp_path: Path, tiny_study: SearchResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, message = WRONG[name]
+    study = shutil.copytree(tiny_study.folder.path, tmp_path / "s")
+    change(study)
+    before = {p: p.stat().st_mtime_ns for p in study.rglob("*")}
+    for command in (
+        ["search", "--resume", "--study", study],
+        ["pareto", study],
+        ["report", study],
+        ["export", study, "--to", "x"],
+    ):
+        outcome = run(capsys, *command)
+        assert outcome.code == 2, outcome
+        one_sentence(outcome.err, message)
+        assert "Bring the file back." in outcome.err
+        assert outcome.out == ""
+    assert {p: p.stat().st_mtime_ns for p in study.rglob("*")} == before
+
+
+def test_a_recorded_request_that_is_none(
+    tmp_path: Path, tiny_study: SearchResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What only a resumed search or the rows of an export need keeps nobody from looking."""
+    study = shutil.copytree(tiny_study.folder.path, tmp_path / "s")
+    changed("request", "trials", to=0)(study)
+    for command in (
+        ["search", "--resume", "--study", study, "--trials", 9],
+        ["export", study, "--to", "x", "--format", "script"],
+    ):
+        outcome = run(capsys, *command)
+        assert outcome.code == 2, outcome
+        one_sentence(
+            outcome.err, r"'request' in the study's study\.json is wrong: --trials: .*Bring"
+        )
+    assert run(capsys, "pareto", study).code == 0
 
 
 DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {

@@ -21,6 +21,7 @@ from autopeft.report.mlflow_runs import (
 from autopeft.report.tracking import TRY_AGAIN, MlflowTracker
 from autopeft.trials.trial import TrialRecord, TrialStatus
 from tests.records import record, summary
+from tests.unprivileged import only_to_read, run_unprivileged
 
 FACTS = {"folder": "studies/s", "command": "autopeft search"}
 
@@ -285,3 +286,80 @@ def test_the_load_of_the_machine_on_request(
     tracker.close(summary([record(0, [0.5, 0.6], 100)]), [], FACTS, "FINISHED")
     assert "system/cpu_utilization_percentage" in names
     assert runs(place)[0].info.status == "FINISHED"
+
+
+SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another file": (lambda file: file.write_text("no database" * 100), "is not a database"),
+    "a folder": (Path.mkdir, "unable to open"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_file_that_mlflow_cannot_write_is_one_line_at_once(
+    name: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MLflow would wait for two minutes in all, and say so ten times."""
+    spoil, reason = SPOILED[name]
+    (tmp_path / "studies").mkdir()
+    place = local_place(tmp_path / "studies")
+    spoil(tmp_path / "studies" / "mlflow.db")
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    tracker = MlflowTracker(place, STUDY)
+    follow(tracker, record(0, [0.5], 100), [0.5])
+    [told] = [r.getMessage() for r in caplog.records]
+    assert f"{tmp_path / 'studies' / 'mlflow.db'}' cannot be written" in told
+    assert reason in told
+    assert "\n" not in told
+    assert capfd.readouterr().err == ""
+    assert tracker.missed == 1
+
+
+_TRACK = """
+import sys
+from pathlib import Path
+from autopeft.report.mlflow_runs import local_place
+from autopeft.report.tracking import MlflowTracker
+from tests.records import record, summary
+from tests.unit.report.test_tracking import FACTS, STUDY
+
+trial = record(0, [0.5], 100)
+tracker = MlflowTracker(local_place(Path(sys.argv[1])), STUDY)
+tracker.finished(trial)
+tracker.close(summary([trial]), [], FACTS, "FINISHED")
+print(tracker.missed)
+"""
+
+
+def test_runs_of_others_are_left_alone_and_written_later(tmp_path: Path) -> None:
+    """The file beside the studies may be a colleague's."""
+    place = local_place(tmp_path / "studies")
+    other = TrackedStudy(study_id="other", name="o", n_layers=2, params={}, dataset=STUDY.dataset)
+    MlflowTracker(place, other).close(summary([]), [], FACTS, "FINISHED")
+    with only_to_read(tmp_path / "studies"):
+        done = run_unprivileged(_TRACK, tmp_path / "studies")
+    assert done.stdout == "1\n"
+    begun, end = done.stderr.splitlines()
+    assert f"'{tmp_path / 'studies' / 'mlflow.db'}' cannot be written" in begun
+    assert "run `autopeft sync studies/s`" in end
+    assert len(runs(place)) == 1
+    later = MlflowTracker(place, STUDY, warns=False)
+    later.catch_up([record(0, [0.5], 100)])
+    assert later.missed == 0
+    assert len(runs(place)) == 3
+
+
+@pytest.mark.parametrize("name", ["two words", "what?", "100%41", "ü#{x}"])
+def test_any_folder_of_studies(tmp_path: Path, name: str) -> None:
+    place = local_place(tmp_path / name)
+    tracker = MlflowTracker(place, STUDY)
+    assert tracker.failure == ""
+    assert (tmp_path / name / "mlflow.db").is_file()
+    assert place.artifacts == tmp_path / name / "mlartifacts"
+    (tmp_path / "front.csv").write_text("trial\n")
+    tracker.keep(tmp_path / "front.csv")
+    assert tracker.failure == ""
+    assert [p.read_text() for p in (tmp_path / name).rglob("front.csv")] == ["trial\n"]

@@ -20,8 +20,9 @@ from autopeft.study.rungs import Fidelity, rung_shares
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
 from autopeft.study.strategy import Candidate, Strategy
 from autopeft.study.study import PointCosts, Study, StudyPlan
+from autopeft.trials.database import sqlite_url
 from autopeft.trials.ports import Decision, NoTrial
-from autopeft.trials.store import TrialStore, sqlite_url
+from autopeft.trials.store import TrialStore
 from autopeft.trials.trial import RungReport, TrialRecord, TrialResult, TrialSpec, TrialStatus
 from tests.contracts.test_strategies import SPEC, candidates
 from tests.records import RUNGS, record, report

@@ -1,5 +1,4 @@
 import json
-import sqlite3
 from pathlib import Path
 
 import optuna
@@ -7,8 +6,9 @@ import pytest
 
 from autopeft.errors import StudyError
 from autopeft.space.space import SearchSpace
+from autopeft.trials.database import sqlite_url
 from autopeft.trials.folder import StudyFolder, newest_study, write_json
-from autopeft.trials.store import TrialStore, read_records, sqlite_url
+from autopeft.trials.store import TrialStore, read_records
 from autopeft.trials.trial import TrialRecord, TrialResult, TrialStatus
 from tests.records import record, report
 from tests.spaces import space_of
@@ -96,13 +96,6 @@ def test_a_rung_measured_again_replaces_the_old_one(url: str) -> None:
     assert [r.metrics["accuracy"] for r in store.records[0].reports] == [0.55]
 
 
-def test_write_ahead_logging(url: str, tmp_path: Path) -> None:
-    TrialStore(url, "s", space(), OBJECTIVES)
-    with sqlite3.connect(tmp_path / "study.db") as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    connection.close()
-
-
 def test_studies_share_a_storage(url: str) -> None:
     for name in ("a", "b"):
         add(TrialStore(url, name, space(), OBJECTIVES), point("default", 0))
@@ -115,12 +108,6 @@ def test_a_second_writer_is_noticed(url: str) -> None:
     add(one, point("default", 0))
     with pytest.raises(StudyError, match="Another search has written"):
         add(other, point("default", 0))
-
-
-def test_what_is_no_database(tmp_path: Path) -> None:
-    (tmp_path / "study.db").write_text("not a database, but long enough to be looked at" * 30)
-    with pytest.raises(StudyError, match="is not a study database"):
-        sqlite_url(tmp_path / "study.db")
 
 
 def test_a_foreign_storage(url: str) -> None:
