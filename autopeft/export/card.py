@@ -64,7 +64,7 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         settings=setting_text(configuration) or "none",
         learning_rate=f"{training.learning_rate:g}",
         batch_size=str(training.batch_size),
-        epochs=f"{record.spec.epochs:g}",
+        epochs=f"{record.spec.epochs:g} epoch{'s' * (record.spec.epochs != 1)}",
         seed=str(record.spec.seed),
         origin=facts.origin,
         fingerprint=facts.fingerprint,
