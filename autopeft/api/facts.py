@@ -40,6 +40,7 @@ def export_facts(result: SearchResult, record: TrialRecord) -> ExportFacts:
         versions=result.manifest["versions"],
         front=front_table(result.summary),
         trials=result.summary.statuses(),
+        searched=result.manifest["request"].get("configuration") is None,
         noise=noise_text(result.summary, record),
     )
 

@@ -11,6 +11,7 @@ from autopeft.api.request import SearchRequest
 from autopeft.api.space_facts import describe_space, validated
 from autopeft.cli.output import console, head_text, print_notes, print_rows
 from autopeft.cost.options import StepOptions
+from autopeft.report.summary import column_title
 from autopeft.space.wording import count_text
 from autopeft.study.past import warm_start_notes
 
@@ -74,7 +75,7 @@ def validate_space_command(name: str, model: str | None) -> None:
 
 
 def _words(name: str) -> str:
-    return name.replace("adapter_bytes", "adapter file").removesuffix("_bytes").replace("_", " ")
+    return column_title(name.replace("adapter_bytes", "adapter file").removesuffix("_bytes"))
 
 
 def _readable(name: str, value: Any) -> Any:

@@ -75,7 +75,7 @@ _OPTIONS: dict[str, Any] = {
     "space": Annotated[
         str | None,
         typer.Option(
-            help="Search space: default, lora, or a YAML file. Default: default.",
+            help="Search space: default, lora and the like, or a YAML file. Default: default.",
             rich_help_panel=_WHAT,
         ),
     ],

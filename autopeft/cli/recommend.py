@@ -1,11 +1,15 @@
 """`autopeft recommend`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from autopeft.api.recommend import Advice, Recommendation, check_configuration_file, recommend
 from autopeft.cli.output import console, head_text, print_notes, print_rows
 from autopeft.space.wording import count_text, layer_text, setting_text, target_text
+
+#: What was said of the training that the file of a configuration does not hold.
+_OF_TRAINING = ("task", "model", "max_memory", "train_rows", "max_length", "epochs")
 
 
 def recommend_command(
@@ -23,8 +27,14 @@ def recommend_command(
     print_notes(found.notes)
     if to is not None:
         found.write(to)
-        words = f"The pick is in {to}. Train it: autopeft train --config {to}"
+        words = f"The pick is in {to}. Train it: {_training(to, settings)}"
         console(stderr=output != "table").print(words, highlight=False, markup=False)
+
+
+def _training(file: Path, settings: dict[str, Any]) -> str:
+    given = [(name, settings[name]) for name in _OF_TRAINING if name in settings]
+    options = [word for n, v in given for word in (f"--{n.replace('_', '-')}", f"{v}")]
+    return shlex.join(["autopeft", "train", "--config", str(file), *options])
 
 
 def _row(advice: Advice, n_layers: int) -> dict[str, Any]:

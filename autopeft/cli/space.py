@@ -12,7 +12,9 @@ space_app = typer.Typer(name="space", help="Look at search spaces.", no_args_is_
 @space_app.command()
 def show(
     space: Annotated[str, typer.Argument(help="default, lora and the like, or a YAML file.")],
-    model: Annotated[str, typer.Option(help="minilm, a folder or a Hub id.")] = "minilm",
+    model: Annotated[
+        str, typer.Option(help="minilm, a folder, a config.json or a Hub id.")
+    ] = "minilm",
     output: Format = "table",
 ) -> None:
     """Show the dimensions of a space, how many points it has and what they cost on a model."""

@@ -24,6 +24,21 @@ _HUB_METRICS = {
     "spearman": "spearmanr",
     "token_accuracy": "accuracy",
 }
+#: What the template leaves to how the trial came about: by a search, or trained as it was given.
+_SEARCHED = {
+    "made": "found by a search over PEFT configurations",
+    "stands": "The Pareto front of the search",
+    "flatters": "The quality was measured on the validation rows that the search also chose by, so "
+    "it flatters a\nlittle",
+    "picture": "The front of the search",
+}
+_TRAINED = {
+    "made": "trained as it was given",
+    "stands": "The configuration as its study has it",
+    "flatters": "The quality was measured on the validation rows alone, which may be those that "
+    "the\nconfiguration was chosen by",
+    "picture": "The configuration in its study",
+}
 #: Name of the picture of the front in an exported folder.
 PICTURE = "front.png"
 
@@ -38,6 +53,7 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
     """
     configuration = record.spec.configuration
     training = configuration.training
+    words = _SEARCHED if facts.searched else _TRAINED
     example = [f'"{text}"' for text in example_texts(facts.n_texts)]
     usage = (
         "from predict import load, predict\n\nmodel, tokenizer = load()\n"
@@ -64,7 +80,7 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         settings=setting_text(configuration) or "none",
         learning_rate=f"{training.learning_rate:g}",
         batch_size=str(training.batch_size),
-        epochs=f"{record.spec.epochs:g}",
+        epochs=f"{record.spec.epochs:g} epoch{'s' * (record.spec.epochs != 1)}",
         seed=str(record.spec.seed),
         origin=facts.origin,
         fingerprint=facts.fingerprint,
@@ -76,7 +92,10 @@ def model_card(record: TrialRecord, facts: ExportFacts, library: str) -> str:
         trials=facts.trials,
         number=str(record.number),
         front=facts.front,
-        picture=f"\n![The front of the search]({PICTURE})\n" if facts.picture else "",
+        made=words["made"],
+        stands=words["stands"],
+        flatters=words["flatters"],
+        picture=f"\n![{words['picture']}]({PICTURE})\n" if facts.picture else "",
         max_length=str(facts.max_length),
         license=_about_license(facts),
         command=facts.command,

@@ -43,7 +43,7 @@ class ExportFacts:
         fingerprint: Fingerprint of the data.
         train_rows: Number of training rows.
         eval_rows: Number of validation rows.
-        command: The command of the search.
+        command: The command of the study.
         versions: Versions of the packages, by name.
         front: The front as a table in Markdown.
         trials: How many trials ended how.
@@ -54,6 +54,7 @@ class ExportFacts:
         measured: Quality of the exported adapter where it is not the trial's, because it was
             compressed.
         derived: What became of it then, in words.
+        searched: Whether a search found the configuration, and it was not given.
     """
 
     reference: ModelReference
@@ -79,6 +80,7 @@ class ExportFacts:
     picture: Path | None = None
     measured: float | None = None
     derived: str = ""
+    searched: bool = True
 
     @property
     def base(self) -> str:

@@ -113,5 +113,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], models: Path, tmp_path:
     assert yaml.safe_load(file.read_text())["components"][0]["method"] == "lora"
     for text in ("Pick    lora-linear", "arXiv 2305.14314", "Pick and alternatives", str(file)):
         assert text in table.out
+    training = f"train --config {file} --task sst2 --model {models / 'bert'}"
+    assert training in " ".join(table.out.split())
     assert "learning rate 0.001 is the default; a training of a few hundred steps" in table.out
     assert run(capsys, *call, "--to", tmp_path / "pick.txt").code == 2

@@ -92,6 +92,7 @@ def test_a_preset_is_trained_and_taken_home(
     assert outcome.code == 0, outcome.err
     assert str(to) in outcome.out
     assert "\n1 trial (1 complete), hypervolume" in outcome.out
+    assert "trained as it was given" in (to / "README.md").read_text()
     [trained] = autopeft.open_study("mam").trials
     base = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2)
     spec = inspect_model(base)

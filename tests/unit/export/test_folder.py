@@ -146,6 +146,21 @@ def test_the_card_says_what_was_measured_and_what_it_stands_on(
     assert (to / "front.png").read_bytes() == b"a picture"
     for text in ("front.png", "license, mit,", "## Limitations", FACTS.command):
         assert text in card.text
+    assert "found by a search" in card.text
+    assert "1 epoch, seed" in card.text
+
+
+def test_the_card_of_what_was_trained_as_given_speaks_of_no_search(
+    tmp_path: Path, adapter: Path
+) -> None:
+    picture = tmp_path / "pareto.png"
+    picture.write_bytes(b"a picture")
+    given = replace(FACTS, searched=False, picture=picture, command="autopeft train")
+    card = (
+        export_trial(record(0, [0.5, 0.6], 100), adapter, given, tmp_path / "out")
+    ) / "README.md"
+    assert "trained as it was given" in card.read_text()
+    assert "search" not in card.read_text()
 
 
 def test_the_hub_is_told_no_folder_of_this_machine(tmp_path: Path, adapter: Path) -> None:
