@@ -17,10 +17,11 @@ Row = NDArray[np.float64]
 class Features:
     """Maps points to rows in [0, 1]^d.
 
-    Columns: choices of methods and variants as 0/1, numbers at their place in their range
+    Columns: choices of methods, variants and layers as 0/1, numbers at their place in their range
     (inactive ones in the middle), 0/1 for each module kind, share and mean depth of the layers,
     log of the adapter parameters between the smallest configuration and the budget. Places and
     costs mean the same for all methods, so that what one method shows is used for the others.
+    Which layers they are, every second or the first half, share and depth tell only in part.
     """
 
     def __init__(self, space: CandidateSpace) -> None:
@@ -39,8 +40,8 @@ class Features:
         """Return the features of a point, shape (d,)."""
         values: list[float] = []
         for h in self._space.space.hyperparameters:
-            if h.field in {"targets", "layers"}:
-                continue  # replaced by the places below
+            if h.field == "targets" or (h.field == "layers" and not isinstance(h, Choice)):
+                continue  # the places below say it
             value = assignment.get(h.name)
             if isinstance(h, Choice):
                 values += [float(value == choice) for choice in h.choices]

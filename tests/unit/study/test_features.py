@@ -1,5 +1,7 @@
 """What a surrogate sees of a point."""
 
+from itertools import combinations
+
 import pytest
 
 from autopeft.cost.budget import ParamBudget
@@ -20,9 +22,11 @@ hyperparameters:
 """
 
 
+BUDGET = ParamBudget(text="100k", limit=100_000)
+
+
 def candidates(choice: str) -> CandidateSpace:
-    budget = ParamBudget(text="100k", limit=100_000)
-    return CandidateSpace(space_of(TEXT.replace("CHOICE", choice), 2), SPEC, budget)
+    return CandidateSpace(space_of(TEXT.replace("CHOICE", choice), 2), SPEC, BUDGET)
 
 
 def width(choice: str) -> int:
@@ -33,6 +37,21 @@ def width(choice: str) -> int:
 @pytest.mark.parametrize("choice", ["embed.tokens", "embed.tokens+attn.qv"])
 def test_word_embeddings_are_a_column_where_a_space_names_them(choice: str) -> None:
     assert width(choice) == width("linear") + 1
+
+
+def test_layers_that_are_chosen_by_name_are_told_apart() -> None:
+    """Share and depth alone tell some of them from others by little, or not at all."""
+    choice = "  layers: {type: choice, choices: ['every:2', 'first:1/2', all]}\n"
+    mask = "  layers: {type: layer_mask}\n"
+    spaces = [
+        CandidateSpace(space_of(TEXT.replace("CHOICE", "linear") + layers, 2), SPEC, BUDGET)
+        for layers in (choice, mask)
+    ]
+    point = {"method": "lora", "targets": "linear", "variant": "plain"}
+    chosen, switched = map(Features, spaces)
+    rows = [chosen.row({**point, "layers": name}) for name in ("every:2", "first:1/2", "all")]
+    assert len(rows[0]) == len(switched.row({**point, "layers": "11"})) + 3
+    assert all((a != b).sum() >= 2 for a, b in combinations(rows, 2))
 
 
 def test_points_that_embeddings_cannot_take_are_left_out() -> None:
