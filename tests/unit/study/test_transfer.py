@@ -121,13 +121,17 @@ def moved(records: Sequence[TrialRecord], *sources: Source) -> np.ndarray:
 
 
 def test_a_useful_study_is_followed_and_useless_ones_are_not(known: Known) -> None:
-    here = run("random", 16, seed=5)
-    same, *useless = moved(here, *known.values())
-    assert same > 0.4
-    assert sum(useless) < 0.1
-    # Without a useful one beside them, noise may look like something for a while.
-    for name, most in {"inverted": 0.0, "shuffled": 0.2, "noise": 0.2}.items():
-        assert moved(here, known[name])[0] <= most
+    """Sixteen random trials are few: some rank themselves as well as the useful study does."""
+    followed = []
+    for seed in range(10):
+        here = run("random", 16, seed=seed)
+        same, *useless = moved(here, *known.values())
+        followed.append(same > 0.3)
+        assert sum(useless) < 0.1
+        # Without a useful one beside them, noise may look like something for a while.
+        for name, most in {"inverted": 0.0, "shuffled": 0.2, "noise": 0.2}.items():
+            assert moved(here, known[name])[0] <= most
+    assert sum(followed) >= 5
 
 
 def test_a_search_with_a_useful_study_is_ahead(known: Known) -> None:
