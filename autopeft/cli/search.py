@@ -67,7 +67,11 @@ def search_command(
 def _endings(result: SearchResult, seen: "_Interrupt") -> list[str]:
     """Return why the search ended, where that was not by making the trials that were asked for."""
     if result.ending == "trials":
-        return [] if seen.any_started else ["Nothing was left to do: ask for more with --trials N."]
+        return (
+            []
+            if seen.any_started
+            else ["Nothing was left to do: ask for more with --trials N or --repeats N."]
+        )
     return [_ENDINGS[result.ending]] if result.ending else []
 
 

@@ -50,7 +50,7 @@ def test_nothing_is_left_to_do(capsys: pytest.CaptureFixture[str], options: list
     assert "Nothing was left to do" not in once.err
     again = run(capsys, "search", "--resume", "--study", "s")
     assert again.code == 0
-    assert "Nothing was left to do: ask for more with --trials N." in again.err
+    assert "Nothing was left to do: ask for more with --trials N or --repeats N." in again.err
 
 
 def test_time_that_is_over_is_said(
