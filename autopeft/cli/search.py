@@ -23,7 +23,7 @@ from autopeft.study.study import Ending, StudyObserver
 from autopeft.trials.folder import StudyFolder, newest_study
 from autopeft.trials.trial import TrialRecord
 
-_ENDINGS: dict[Ending, str] = {
+_ENDINGS: dict[Ending | None, str] = {
     "time": "The search's time is over: go on with --resume and --time or --trials.",
     "converged": "The search has converged: three points in a row promised next to nothing.",
     "space": "Every configuration of the space within the budget has been tried.",
@@ -66,13 +66,9 @@ def search_command(
 
 def _endings(result: SearchResult, seen: "_Interrupt") -> list[str]:
     """Return why the search ended, where that was not by making the trials that were asked for."""
-    if result.ending == "trials":
-        return (
-            []
-            if seen.any_started
-            else ["Nothing was left to do: ask for more with --trials N or --repeats N."]
-        )
-    return [_ENDINGS[result.ending]] if result.ending else []
+    if result.ending == "trials" and not seen.any_started:
+        return ["Nothing was left to do: ask for more with --trials N or --repeats N."]
+    return [_ENDINGS[result.ending]] if result.ending in _ENDINGS else []
 
 
 def _check_trained(result: SearchResult) -> None:

@@ -232,6 +232,8 @@ class Study:
         first = candidate.notes.get("origin") != REPEAT
         pause = 0 if self._shortlist and first else None
         self._store.add(spec, candidate.assignment, cost, metric, candidate.notes, pause)
+        running = sum(r.result is None for r in self.records)
+        self._most_running = max(self._most_running, running)
         self._tell("started", self.records[spec.number])
         return spec
 
@@ -259,6 +261,7 @@ class Study:
         complete = result.status is TrialStatus.COMPLETE
         values = [o.value(record) for o in self.plan.objectives] if complete else None
         record = self._store.finish(number, result, values)
+        self._finishing = self._finishing and not all(r.status.ended for r in self._searched())
         self._tell("finished", record)
         self._check_hopeless()
 
@@ -284,10 +287,7 @@ class Study:
         limit = self.plan.max_seconds
         if self._shortlist is None or limit is None:
             return False
-        searched = self._searched()
-        self._most_running = max(self._most_running, sum(r.result is None for r in searched))
-        self._finishing = self._finishing and not all(r.status.ended for r in searched)
-        due = work_for_list(searched, self.plan.rungs) / self._most_running
+        due = work_for_list(self._searched(), self.plan.rungs) / self._most_running
         elapsed = self._clock.now() - self._begun
         return self._finishing or elapsed + due >= self._search_share * limit
 
