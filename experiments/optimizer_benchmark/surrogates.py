@@ -20,12 +20,16 @@ from botorch.models.model import Model
 from botorch.models.transforms import Standardize, Warp
 from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from contestants import Rows
+from gpytorch.constraints import GreaterThan
+from gpytorch.kernels import MaternKernel
 from gpytorch.priors import LogNormalPrior
 from numpy.typing import NDArray
 from plain import plain_model
 from scipy.stats import spearmanr
 from table import read_table
 
+from autopeft.space.hyperparameter import Choice
+from autopeft.space.space import LEARNING_RATE
 from autopeft.study.strategies.gain import fitted, quiet
 from autopeft.study.strategies.surrogate import ENOUGH, MAX_ITERATIONS, most_probable
 from autopeft.tasks.metrics import METRICS
@@ -33,10 +37,14 @@ from autopeft.tasks.metrics import METRICS
 HERE = Path(__file__).parent
 HELD_OUT = 80
 SIZES = (20, 40, 100)
-#: What is fitted to what; `botorch`, its own squared exponential kernel, and `warped` are no
-#: surrogates of a search.
+#: What `expected` takes lengthscales for, before it sees a training: of learning rate and number of
+#: parameters, of methods, of all else; and the standard deviation of their logarithms.
+MATTERS, TELLS, HARDLY_MATTERS, DOUBT = 1.0, 2.0, 4.0, 0.5
+#: What is fitted to what; `botorch`, its own squared exponential kernel, `warped` and `expected`
+#: are no surrogates of a search.
 CASES = (
     ("features", "matern"),
+    ("features", "expected"),
     ("features", "botorch"),
     ("features", "warped"),
     ("features", "saas"),
@@ -78,11 +86,33 @@ def warped(x: NDArray[np.float64], y: NDArray[np.float64]) -> Model:
         return most_probable(model, maxiter=MAX_ITERATIONS, ftol=ENOUGH)
 
 
-FITS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], Model]] = {
-    "matern": lambda x, y: fitted(x, y, "matern", 0),
-    "saas": lambda x, y: fitted(x, y, "saas", 0),
-    "botorch": lambda x, y: plain_model(x, y, 0),
-    "warped": warped,
+def expected(x: NDArray[np.float64], y: NDArray[np.float64], rows: Rows) -> Model:
+    """Fit `matern` to features, with lengthscales that are expected to be those of their column."""
+    lengthscales: list[float] = []
+    for h in rows.table.space.space.hyperparameters:
+        if h.field == "targets":
+            continue  # features have module kinds in its place
+        scale = {LEARNING_RATE: MATTERS, "method": TELLS}.get(h.field, HARDLY_MATTERS)
+        lengthscales += [scale] * (len(h.choices) if isinstance(h, Choice) else h.width)
+    kinds = x.shape[1] - len(lengthscales) - 1
+    medians = torch.tensor([*lengthscales, *[HARDLY_MATTERS] * kinds, MATTERS], dtype=torch.double)
+    kernel = MaternKernel(
+        ard_num_dims=x.shape[1],
+        lengthscale_prior=LogNormalPrior(medians.log(), torch.full_like(medians, DOUBT)),
+        lengthscale_constraint=GreaterThan(0.025, transform=None, initial_value=medians),
+    )
+    inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
+    model = SingleTaskGP(inputs, targets, covar_module=kernel, outcome_transform=Standardize(m=1))
+    with quiet():
+        return most_probable(model, maxiter=MAX_ITERATIONS, ftol=ENOUGH)
+
+
+FITS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64], Rows], Model]] = {
+    "matern": lambda x, y, _: fitted(x, y, "matern", 0),
+    "saas": lambda x, y, _: fitted(x, y, "saas", 0),
+    "botorch": lambda x, y, _: plain_model(x, y, 0),
+    "warped": lambda x, y, _: warped(x, y),
+    "expected": expected,
 }
 
 
@@ -93,7 +123,7 @@ def scores(
     learned, others = split[:n], split[-HELD_OUT:]
     started = time.process_time()
     y = rows.quality[learned][:, None]
-    model = FITS[surrogate](x[learned], y)
+    model = FITS[surrogate](x[learned], y, rows)
     seconds = time.process_time() - started
     with torch.no_grad():
         posterior: Any = model.posterior(torch.from_numpy(x[others]))
