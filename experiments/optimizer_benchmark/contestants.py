@@ -127,7 +127,7 @@ def plain(rows: Rows, seed: int, fit: Fit) -> Callable[..., int]:
     It learns from rows that were trained to the end alone; those that were `stopped` it leaves out.
     """
     pairs = zip(rows.quality, 10**rows.log_params, strict=True)
-    values = _larger_is_better(rows.table, list(pairs))
+    values = larger_is_better(rows.table, list(pairs))
 
     def choose(looked_at: Sequence[int], stopped: Sequence[int] = ()) -> int:
         seen, left = list(looked_at), rows.left([*looked_at, *stopped])
@@ -157,7 +157,7 @@ def _plain_gain(
     return lambda rows: gain.of(rows, np.zeros((len(rows), 0)))
 
 
-def _larger_is_better(table: Table, pairs: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+def larger_is_better(table: Table, pairs: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """Return qualities and parameters as they are compared, (n, 2)."""
     rows = [[o.minimised(v) for o, v in zip(OBJECTIVES, pair, strict=True)] for pair in pairs]
     return -np.array([table.reference.scaled(row) for row in rows])
@@ -184,9 +184,7 @@ class PlainStrategy:
             )
         step = 1000 * self._seed + number
         measured = [r for r in records if r.quality is not None and not r.status.failed]
-        values = _larger_is_better(
-            self._table, [[o.value(r) for o in OBJECTIVES] for r in measured]
-        )
+        values = larger_is_better(self._table, [[o.value(r) for o in OBJECTIVES] for r in measured])
         x = self._rows([r.assignment for r in measured])
         gain = _plain_gain(self._table, x, values, plain_model, step)
 

@@ -5,7 +5,7 @@
 Each row is predicted from all others of the table, as the surrogate of a search predicts it (the
 Gaussian process is fitted to the whole table, each row then left out), and with the same ten rows
 first the row with the largest expected gain is looked at, one after the other. No search knows
-that much: what is shown bounds what better predictions could bring.
+that much: what is shown is about what better predictions could bring.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from compare import HERE, MANY, RANDOM, mean_and_error, run, shares
-from contestants import Rows
+from contestants import Rows, larger_is_better
 from numpy.typing import NDArray
-from table import OBJECTIVES, read_table
+from table import read_table
 
 from autopeft.study.strategies.expected_volume import ExpectedVolume
 from autopeft.study.strategies.gain import fitted
@@ -43,17 +43,11 @@ def left_out(rows: Rows, scores: NDArray[np.float64]) -> tuple[NDArray[Any], NDA
 
 def searches(rows: Rows, seeds: int, trials: int) -> list[list[float]]:
     """Return for each order of rows the share of the hypervolume after each that is looked at."""
-    reference = rows.table.reference
-    pairs = zip(rows.quality, 10**rows.log_params, strict=True)
-    values = -np.array(
-        [
-            reference.scaled([o.minimised(v) for o, v in zip(OBJECTIVES, pair, strict=True)])
-            for pair in pairs
-        ]
-    )
+    pairs = list(zip(rows.quality, 10**rows.log_params, strict=True))
+    values = larger_is_better(rows.table, pairs)
     outcome = Outcome.of(values[:, 0])
     mean, deviation = left_out(rows, outcome.scored(values[:, 0]))
-    corner = [-position for position in reference.position]
+    corner = [-position for position in rows.table.reference.position]
     found = []
     for seed in range(seeds):
         seen = rows.start(seed)
