@@ -9,7 +9,7 @@ from autopeft.api.result import SearchResult
 from autopeft.export.base_card import license_of
 from autopeft.export.facts import ExportFacts, Writing
 from autopeft.models.registry import ModelReference
-from autopeft.report.markdown import front_table, noise_text
+from autopeft.report.markdown import front_markdown, noise_text
 from autopeft.tasks.data import HUB_ORIGIN
 from autopeft.trials.trial import TrialRecord
 
@@ -38,7 +38,7 @@ def export_facts(result: SearchResult, record: TrialRecord) -> ExportFacts:
         eval_rows=task["eval_rows"],
         command=without_folders(result.manifest["command"]),
         versions=result.manifest["versions"],
-        front=front_table(result.summary),
+        front=front_markdown(result.summary),
         trials=result.summary.statuses(),
         searched=result.manifest["request"].get("configuration") is None,
         noise=noise_text(result.summary, record),

@@ -1,18 +1,18 @@
 """The front as a Markdown table, and its noise in words, for notes and model cards."""
 
 from autopeft.report.summary import Summary
+from autopeft.report.tables import front_table
 from autopeft.trials.trial import TrialRecord
 
 
-def front_table(summary: Summary) -> str:
-    """Return the front, cheapest first, with the picks named."""
-    noise = ("mean", "standard_error", "seeds") if summary.repeated else ("standard_error",)
-    what = ("on_front", "adapter_params", "method", "targets", "layers", "pick")
-    shown = ("trial", summary.metric, *noise, *what)
-    lines = ["| " + " | ".join(shown) + " |", "| " + " | ".join("---" for _ in shown) + " |"]
-    rows = summary.rows(summary.front)
-    lines += ["| " + " | ".join(str(row[name]) for name in shown) + " |" for row in rows]
-    return "\n".join(lines)
+def front_markdown(summary: Summary) -> str:
+    """Return the front, cheapest first, with the picks named; nothing if it is empty."""
+    table = front_table(summary)
+    if not table.rows:
+        return ""
+    rules = ["---:" if numeric else "---" for numeric in table.numeric]
+    cells = [[cell.text for cell in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (table.columns, rules, *cells))
 
 
 def noise_text(summary: Summary, record: TrialRecord) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from autopeft.report.markdown import front_table, noise_text
+from autopeft.report.markdown import front_markdown, noise_text
 from autopeft.report.mlflow_runs import StudyRuns, TrackedStudy, TrackingPlace
 from autopeft.report.stopping import rung_lines
 from autopeft.report.summary import Summary
@@ -218,7 +218,7 @@ def _note(summary: Summary, facts: Mapping[str, str]) -> str:
         model=summary.model,
         budget=summary.budget_text,
         headline=headline,
-        front=front_table(summary),
+        front=front_markdown(summary),
         statuses=summary.statuses(),
         hypervolume=f"{summary.hypervolume:.4f}",
         stopping=" ".join(rung_lines(summary)) or "none",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autopeft.report.files import write_report
-from autopeft.report.markdown import front_table, noise_text
+from autopeft.report.markdown import front_markdown, noise_text
 from autopeft.report.summary import column_title, to_csv
 from autopeft.trials.trial import TrialStatus
 from tests.records import record, repeat, summary
@@ -128,9 +128,17 @@ def test_csv_holds_every_row_and_column() -> None:
 
 
 def test_the_markdown_table_holds_the_front_alone() -> None:
-    lines = front_table(summary(TRIALS)).splitlines()
+    lines = front_markdown(summary(TRIALS)).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["0", "1", "2"]
     assert len({line.count("|") for line in lines}) == 1
+    titles, rules, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
+    params = titles.index("adapter params")
+    assert rules[params] == "---:"
+    assert rows[-1][params] == "9,000"
+
+
+def test_an_empty_front_is_no_table() -> None:
+    assert front_markdown(summary([])) == ""
 
 
 @pytest.mark.parametrize("trials", [TRIALS, []])
