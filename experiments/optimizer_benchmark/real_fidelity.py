@@ -202,12 +202,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--known", type=Path)
     parser.add_argument(
-        "--to", type=Path, help="default: real-fidelity-TASK.jsonl beside this file"
+        "--to", type=Path, help="default: real-fidelity-TABLE.jsonl beside this file"
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    to = options.to or HERE / f"real-fidelity-{options.task}.jsonl"
-    table = HERE / f"{options.task}.jsonl"
+    name = options.table or options.task
+    to = options.to or HERE / f"real-fidelity-{name}.jsonl"
+    table = HERE / f"{name}.jsonl"
     rows = rows_of(table, options.task)
     found = trials_of(to) if to.exists() else []
     earlier = trials_of(options.known) if options.known is not None else []
@@ -226,7 +227,7 @@ def main() -> None:
                 file.writelines(json.dumps(row) + "\n" for row in ended)
     orders = [run(table, options.task, RANDOM, order, MANY)["curve"] for order in range(ORDERS)]
     goal = float(np.mean([curve[-1] for curve in orders]))
-    searches = read(HERE / f"real-{options.task}.jsonl")
+    searches = read(HERE / f"real-{name}.jsonl")
     # Those of `real_search.py`, which stop nothing early.
     same = (options.surrogate, PORTFOLIO)
     whole = [as_run(rows, k, s)["curve"] for k, s in searches.items() if k[:2] == same]

@@ -3,6 +3,8 @@
     python experiments/optimizer_benchmark/real_search.py --task sst2 --data ../shared/data/sst2
     python experiments/optimizer_benchmark/real_search.py --task stsb --data ../shared/data/stsb \\
         --rows 640 --eval-rows 400
+    python experiments/optimizer_benchmark/real_search.py --task stsb --data ../shared/data/stsb \\
+        --rows 640 --eval-rows 400 --epochs 3 --table stsb-3-epochs
 
 `compare.py` lets strategies choose among the rows of a table. Here a search tries any point within
 the budget, from its own start (`--start portfolio`) or from quasi-random points (`--start sobol`).
@@ -107,12 +109,13 @@ def read(path: Path) -> dict[Key, list[Row]]:
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is trained on; the defaults are those of the table of SST-2."""
+    """Add what is trained on, as the table was; the defaults are those of the table of SST-2."""
     parser.add_argument("--task", default="sst2")
     parser.add_argument("--data", type=Path, help="without it, what was trained is shown")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--eval-rows", type=int, default=600)
-    parser.set_defaults(epochs=1.0)  # as the rows of the table
+    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--table", help="its name beside this file; default: that of the task")
 
 
 def main() -> None:
@@ -124,11 +127,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--part", default="0/1")
-    parser.add_argument("--to", type=Path, help="default: real-TASK.jsonl beside this file")
+    parser.add_argument("--to", type=Path, help="default: real-TABLE.jsonl beside this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    to = options.to or HERE / f"real-{options.task}.jsonl"
-    table = HERE / f"{options.task}.jsonl"
+    name = options.table or options.task
+    to = options.to or HERE / f"real-{name}.jsonl"
+    table = HERE / f"{name}.jsonl"
     rows = rows_of(table, options.task)
     if options.data is not None:
         index, parts = map(int, options.part.split("/"))
