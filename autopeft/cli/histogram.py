@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-_LABEL_WIDTH = 24
+#: Names may take as much of the width as bars do.
+_LABEL_SHARE = 0.5
 _PREFIXES = ("", "k", "M", "G", "T")
 
 
@@ -15,7 +16,7 @@ def log_histogram(groups: Mapping[str, Sequence[int]], width: int = 80) -> list[
         groups: Whole numbers by the name of their group; those below 1 stand at 1.
         width: Columns of the terminal.
     """
-    label = min(_LABEL_WIDTH, max(len(name) for name in groups))
+    label = min(int(_LABEL_SHARE * width), max(len(name) for name in groups))
     logs = {name: [math.log10(max(v, 1)) for v in values] for name, values in groups.items()}
     every = [x for values in logs.values() for x in values]
     low, high = math.floor(min(every)), max(math.ceil(max(every)), math.floor(min(every)) + 1)

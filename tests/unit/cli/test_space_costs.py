@@ -85,6 +85,7 @@ def test_bad_requests(
 def test_a_histogram_keeps_to_its_width_and_hides_no_point(groups: dict[str, list[int]]) -> None:
     *lines, axis = log_histogram(groups, 80)
     assert len(lines) == len(groups)
+    assert all(line.startswith(name) for line, name in zip(lines, groups, strict=True))
     assert all(len(line) <= 80 for line in (*lines, axis))
     for line, values in zip(lines, groups.values(), strict=True):
         bars = line.split(" ", 1)[1].strip()
