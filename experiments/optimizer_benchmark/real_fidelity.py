@@ -230,7 +230,11 @@ def main() -> None:
     searches = read(HERE / f"real-{name}.jsonl")
     # Those of `real_search.py`, which stop nothing early.
     same = (options.surrogate, PORTFOLIO)
-    whole = [as_run(rows, k, s)["curve"] for k, s in searches.items() if k[:2] == same]
+    whole = [
+        as_run(rows, key, trained[: options.trials])["curve"]
+        for key, trained in searches.items()
+        if key[:2] == same and len(trained) >= options.trials
+    ]
     if not whole:
         raise SystemExit(
             f"{options.surrogate}: run real_search.py first, which stops nothing early."
