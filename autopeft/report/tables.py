@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autopeft.report.summary import Summary, column_title
@@ -76,7 +76,10 @@ def front_table(summary: Summary) -> Table:
     costs = ("adapter_params", "share_of_base_percent")
     places = ("method", "targets", "layers", "settings", "learning_rate", "pick")
     wanted = ("trial", mean, "standard_error", *seeds, "on_front", *costs, *places)
-    return _from_rows(summary.rows(summary.front), wanted)
+    table = _from_rows(summary.rows(summary.front), wanted)
+    # Alone, without the column of single seeds, a mean would not say of what.
+    of_what = {"mean": f"mean {column_title(summary.metric)}"}
+    return replace(table, columns=tuple(of_what.get(title, title) for title in table.columns))
 
 
 def cost_table(summary: Summary) -> Table:

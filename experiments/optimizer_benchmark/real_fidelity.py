@@ -3,6 +3,9 @@
     python experiments/optimizer_benchmark/real_fidelity.py --task sst2 --data DATA/sst2
     python experiments/optimizer_benchmark/real_fidelity.py --task stsb --data DATA/stsb \\
         --rows 640 --eval-rows 400
+    python experiments/optimizer_benchmark/real_fidelity.py --task stsb --data DATA/stsb \\
+        --rows 640 --eval-rows 400 --epochs 3 \\
+        --table experiments/optimizer_benchmark/stsb-3-epochs.jsonl
 
 The study of `autopeft search --trials 40 --fidelity ...` itself, each trial really trained, beside
 the searches of `real_search.py`, which train every point to the end. Shown are the training that
@@ -206,9 +209,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    name = options.table or options.task
-    to = options.to or HERE / f"real-fidelity-{name}.jsonl"
-    table = HERE / f"{name}.jsonl"
+    table = options.table or HERE / f"{options.task}.jsonl"
+    to = options.to or HERE / f"real-fidelity-{table.stem}.jsonl"
     rows = rows_of(table, options.task)
     found = trials_of(to) if to.exists() else []
     earlier = trials_of(options.known) if options.known is not None else []
@@ -227,7 +229,7 @@ def main() -> None:
                 file.writelines(json.dumps(row) + "\n" for row in ended)
     orders = [run(table, options.task, RANDOM, order, MANY)["curve"] for order in range(ORDERS)]
     goal = float(np.mean([curve[-1] for curve in orders]))
-    searches = read(HERE / f"real-{name}.jsonl")
+    searches = read(HERE / f"real-{table.stem}.jsonl")
     # Those of `real_search.py`, which stop nothing early.
     same = (options.surrogate, PORTFOLIO)
     whole = [

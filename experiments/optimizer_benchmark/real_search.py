@@ -4,7 +4,8 @@
     python experiments/optimizer_benchmark/real_search.py --task stsb --data ../shared/data/stsb \\
         --rows 640 --eval-rows 400
     python experiments/optimizer_benchmark/real_search.py --task stsb --data ../shared/data/stsb \\
-        --rows 640 --eval-rows 400 --epochs 3 --table stsb-3-epochs
+        --rows 640 --eval-rows 400 --epochs 3 \\
+        --table experiments/optimizer_benchmark/stsb-3-epochs.jsonl
 
 `compare.py` lets strategies choose among the rows of a table. Here a search tries any point within
 the budget, from its own start (`--start portfolio`) or from quasi-random points (`--start sobol`).
@@ -115,7 +116,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--eval-rows", type=int, default=600)
     parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--table", help="its name beside this file; default: that of the task")
+    parser.add_argument("--table", type=Path, help="default: TASK.jsonl beside this file")
 
 
 def main() -> None:
@@ -130,9 +131,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, help="default: real-TABLE.jsonl beside this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    name = options.table or options.task
-    to = options.to or HERE / f"real-{name}.jsonl"
-    table = HERE / f"{name}.jsonl"
+    table = options.table or HERE / f"{options.task}.jsonl"
+    to = options.to or HERE / f"real-{table.stem}.jsonl"
     rows = rows_of(table, options.task)
     if options.data is not None:
         index, parts = map(int, options.part.split("/"))

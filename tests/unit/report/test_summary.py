@@ -137,6 +137,11 @@ def test_the_markdown_table_holds_the_front_alone() -> None:
     assert rows[-1][params] == "9,000"
 
 
+def test_a_mean_says_of_what_it_is() -> None:
+    lines = front_markdown(summary([*TRIALS, repeat(TRIALS[1], 7, 0.69)])).splitlines()
+    assert "| mean accuracy |" in lines[0]
+
+
 def test_an_empty_front_is_no_table() -> None:
     assert front_markdown(summary([])) == ""
 
