@@ -122,12 +122,12 @@ def check_precision(request: SearchRequest) -> None:
     if request.ray_address is not None or request.precision in {"auto", "float32"}:
         return
     from autopeft.trials.engine import pick_device
-    from autopeft.trials.precision import bf16_slowdown, choose_dtype
+    from autopeft.trials.precision import choose_dtype, has_bf16_units
 
     device = pick_device()
     choose_dtype(request.precision, device)
-    if device.type == "cpu" and (slowdown := bf16_slowdown()) > 1:
+    if device.type == "cpu" and not has_bf16_units():
         logger.warning(
-            "bf16 is %.0f times slower than float32 on this CPU: --precision auto takes the faster",
-            slowdown,
+            "This CPU has no units for bf16 and takes far longer than in float32: "
+            "--precision auto takes the faster"
         )

@@ -1,6 +1,5 @@
 """The arithmetic of a worker: float32, or a shorter type under autocast where that is faster."""
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,38 +10,28 @@ from autopeft.errors import RequestError
 
 MAX_GRAD_NORM = 1.0
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_PROBE_SIZE = 256
-_PROBE_RUNS = 5
 
 
-def bf16_slowdown() -> float:
-    """Return how many times longer a matrix product takes in bf16 than in float32 on this CPU.
+def has_bf16_units() -> bool:
+    """Tell whether this CPU computes in bf16 itself, as the CPU says.
 
-    CPUs with bf16 units take about half the time; the others convert every number and take 60
-    times as long. So the answer is never near 1, and always the same on one machine.
+    Those that do take about half the time of float32; the others convert every number and take up
+    to 60 times as long. To time a product would not do: beside other work it comes out otherwise,
+    and with it the numbers of a search.
     """
-    return _seconds(torch.bfloat16) / _seconds(torch.float32)
-
-
-def _seconds(dtype: torch.dtype) -> float:
-    matrix = torch.ones((_PROBE_SIZE, _PROBE_SIZE), dtype=dtype)
-    times = []
-    for _ in range(_PROBE_RUNS):  # the first one also sets the kernel up
-        started = time.process_time()
-        matrix @ matrix
-        times.append(time.process_time() - started)
-    return min(times)
+    found = torch.cpu.get_capabilities()
+    return any(has for name, has in found.items() if name.rpartition("_")[-1] == "bf16")
 
 
 def choose_dtype(
-    precision: str, device: torch.device, slowdown: Callable[[], float] = bf16_slowdown
+    precision: str, device: torch.device, has_units: Callable[[], bool] = has_bf16_units
 ) -> torch.dtype:
     """Return what to compute in.
 
     Args:
         precision: `auto`, `float32`, `bf16` or `fp16`.
         device: Where trials run.
-        slowdown: Measures how many times longer this CPU takes in bf16; asked for `auto` alone.
+        has_units: Tells whether this CPU computes in bf16 itself; asked for `auto` alone.
 
     Raises:
         RequestError: If fp16 is asked for on a CPU.
@@ -57,7 +46,7 @@ def choose_dtype(
         # Older GPUs emulate bf16, which is slower than float32.
         pays = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        pays = slowdown() < 1
+        pays = has_units()
     return torch.bfloat16 if pays else torch.float32
 
 

@@ -14,21 +14,30 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("slowdown", "expected"),
-    [(60.0, torch.float32), (1.0, torch.float32), (0.8, torch.bfloat16), (0.2, torch.bfloat16)],
+    ("capabilities", "expected"),
+    [
+        ({}, torch.float32),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"neon": True, "bf16": True}, torch.bfloat16),
+    ],
 )
-def test_auto_takes_bf16_where_a_cpu_is_faster(slowdown: float, expected: torch.dtype) -> None:
-    assert choose_dtype("auto", CPU, lambda: slowdown) == expected
+def test_auto_takes_bf16_where_a_cpu_has_units_for_it(
+    capabilities: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert choose_dtype("auto", CPU) == expected
 
 
-def test_what_is_asked_for_is_not_probed() -> None:
-    def probe() -> float:
+def test_what_is_asked_for_asks_nobody() -> None:
+    def ask() -> bool:
         raise AssertionError("nobody asked")
 
-    assert choose_dtype("float32", CPU, probe) == torch.float32
-    assert choose_dtype("bf16", CPU, probe) == torch.bfloat16
+    assert choose_dtype("float32", CPU, ask) == torch.float32
+    assert choose_dtype("bf16", CPU, ask) == torch.bfloat16
     with pytest.raises(RequestError, match="fp16 needs a GPU"):
-        choose_dtype("fp16", CPU, probe)
+        choose_dtype("fp16", CPU, ask)
 
 
 @pytest.fixture(scope="module")
