@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from autopeft import __version__
+from autopeft.cli.estimate import estimate
 from autopeft.cli.export import export
 from autopeft.cli.looking import LOOKING, StudyArgument
 from autopeft.cli.network import go_offline_without_hub
@@ -41,7 +42,7 @@ app = typer.Typer(
 def search(
     study: Annotated[
         Path | None,
-        typer.Option(help="Study folder. Default: ./studies/<task>-<model>-<date>."),
+        typer.Option(help="Study folder. Default: studies/TASK-MODEL-DATE."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a study (the newest, or --study).")
@@ -83,7 +84,7 @@ def train(
     ] = None,
     study: Annotated[
         Path | None,
-        typer.Option(help="Study folder. Default: ./studies/<task>-<model>-<date>."),
+        typer.Option(help="Study folder. Default: studies/TASK-MODEL-DATE."),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print nothing but the result, as JSON.")
@@ -145,92 +146,7 @@ def methods(
     methods_command(model, output)
 
 
-@app.command()
-def estimate(  # noqa: PLR0913, PLR0917 - each is an option
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Configuration in YAML or JSON, preset:mam and the like, a trial of a study "
-            "(studies/mine:17), or peft's adapter_config.json."
-        ),
-    ] = None,
-    space: Annotated[
-        str | None, typer.Option(help="Instead: a whole search space, such as default.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="minilm, a folder, a config.json or a Hub id.")
-    ] = "minilm",
-    num_labels: Annotated[
-        int | None, typer.Option(min=1, help="Classes of the task head. Default: 2.")
-    ] = None,
-    language_modeling: Annotated[
-        bool, typer.Option("--language-modeling", help="Write text, with the head that it has.")
-    ] = False,
-    seq_len: Annotated[
-        int | None, typer.Option(min=1, help="Longest input in tokens. Default: 128.")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Examples a step. Default: the configuration's.")
-    ] = None,
-    gpu_memory: Annotated[
-        str | None, typer.Option(help="Say whether 24GiB suffice, and for how large a batch.")
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="With --space: most adapter parameters. Default: no limit.")
-    ] = None,
-    points: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="With --space: points to predict memory and operations of. Default: 24."
-        ),
-    ] = None,
-    to: Annotated[
-        Path | None, typer.Option(help="With --space: a .html or .png file for the figure.")
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="float32, bf16, fp16, or bf16-mixed: float32 weights under bf16 autocast."
-        ),
-    ] = "float32",
-    optimizer: Annotated[
-        str, typer.Option(help="adamw, adamw-8bit, sgd, sgd-momentum, adafactor or lion.")
-    ] = "adamw",
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Compute layers again to go backward.")
-    ] = False,
-    base_bits: Annotated[
-        int | None, typer.Option(help="Linear weights in the layers in 16, 8 or 4 (NF4) bits.")
-    ] = None,
-    double_quantization: Annotated[
-        bool, typer.Option("--double-quantization", help="Quantise NF4's constants too.")
-    ] = False,
-    output: Format = "table",
-) -> None:
-    """Count parameters and operations of a configuration exactly; predict its training memory.
-
-    With --space: how the costs of a whole search space are spread, method by method.
-    """
-    from autopeft.cli.inspect import estimate_command
-    from autopeft.cli.space_costs import check_one_of, space_costs_command
-
-    check_one_of(config, space, {"--budget": budget, "--points": points, "--to": to})
-    settings: dict[str, Any] = {"n_labels": num_labels, "seq_length": seq_len, "batch_size": batch}
-    settings |= {"language_modeling": language_modeling, "device_memory": gpu_memory}
-    step = {
-        "dtype": dtype,
-        "optimizer": optimizer,
-        "gradient_checkpointing": gradient_checkpointing,
-        "base_bits": base_bits,
-        "double_quantization": double_quantization,
-    }
-    if config is not None:
-        estimate_command(model, config, settings, step, output)
-    elif space is not None:
-        settings |= {"budget": budget} if points is None else {"budget": budget, "n_steps": points}
-        space_costs_command(model, space, settings, step, to, output)
-
-
+app.command()(estimate)
 app.add_typer(space_app)
 
 
@@ -268,7 +184,12 @@ def _version(*, value: bool) -> None:
 def _options(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=lambda value: _version(value=value), is_eager=True),
+        typer.Option(
+            "--version",
+            callback=lambda value: _version(value=value),
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
     ] = False,
 ) -> None:
     pass

@@ -54,7 +54,7 @@ WHERE: dict[str, Any] = {
         str | None,
         typer.Option(
             help="SQLAlchemy URL of the study's storage: sqlite:///FILE or "
-            "postgresql+psycopg://USER@HOST/NAME. Default: SQLite in its folder.",
+            "postgresql+psycopg://HOST/DB. Default: SQLite in its folder.",
             rich_help_panel=_WHERE,
         ),
     ],

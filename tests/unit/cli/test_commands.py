@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,17 +17,8 @@ from autopeft.study.rungs import FIDELITIES
 from tests.command import as_options, run
 
 COMMANDS = (
-    "search",
-    "plan",
-    "recommend",
-    "pareto",
-    "analyze",
-    "export",
-    "methods",
-    "estimate",
-    "sync",
-    "ui",
-    "doctor",
+    *("search", "train", "plan", "recommend", "pareto", "analyze", "report", "compare", "export"),
+    *("methods", "estimate", "space", "sync", "ui", "doctor"),
 )
 
 
@@ -38,11 +30,19 @@ def options(tiny_settings: dict[str, Any]) -> list[object]:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run(capsys, "--help")
     assert outcome.code == 0
-    for command in COMMANDS:
-        assert command in outcome.out
-        helped = run(capsys, command, "--help")
-        assert helped.code == 0
-        assert "Usage" in helped.out
+    named = re.findall(r"^│ (\w+)  ", outcome.out, re.MULTILINE)
+    assert sorted(named) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "space show", "space validate"])
+def test_help_cuts_nothing_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    helped = run(capsys, *command.split(), "--help")
+    assert helped.code == 0
+    assert "Usage" in helped.out
+    assert "…" not in helped.out
 
 
 def test_help_loads_nothing_heavy() -> None:
