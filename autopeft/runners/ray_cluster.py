@@ -20,10 +20,11 @@ from ray.tune.search import Searcher
 from autopeft.runners.ray_connection import cluster, connect
 from autopeft.runners.share import gpu_share
 from autopeft.space.configuration import Configuration
-from autopeft.trials.engine import Engine, Workload, available_cores, pick_device, set_threads
+from autopeft.trials.engine import Engine, Workload, pick_device
 from autopeft.trials.evaluate import TrialExecution
 from autopeft.trials.folder import StudyFolder
 from autopeft.trials.ports import Decision, NoTrial, TrialSource
+from autopeft.trials.threads import ThreadShare, available_cores
 from autopeft.trials.trial import RungReport, TrialResult, TrialSpec, TrialStatus
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class RayRunner:
                 TrialActor,
                 workload=self._workload,
                 folder=str(self._folder.path),
-                n_workers=self._workers,
+                threads=ThreadShare(self._workers),
             )
             tuner = Tuner(
                 tune.with_resources(trainable, self._resources()),
@@ -126,10 +127,10 @@ class TrialActor(tune.Trainable):
     """A Ray Tune trainable: one step a rung, the base model kept between trials."""
 
     def setup(  # type: ignore[override]  # tune.with_parameters passes the others
-        self, config: dict[str, Any], workload: Workload, folder: str, n_workers: int
+        self, config: dict[str, Any], workload: Workload, folder: str, threads: ThreadShare
     ) -> None:
         """Load the base model and take up the first trial."""
-        set_threads(n_workers)
+        threads.take()
         self._folder = StudyFolder(Path(folder))
         self._engine = Engine(workload, pick_device())
         self._execution = self._begin(config)

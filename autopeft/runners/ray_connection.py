@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from autopeft.errors import RequestError
-from autopeft.trials.engine import available_cores
+from autopeft.trials.threads import available_cores
 
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard copies of results

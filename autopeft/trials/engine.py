@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -218,15 +217,3 @@ def disk_cache(limit: int) -> DiskCache:
 def pick_device(index: int = 0) -> torch.device:
     """Return the CUDA device `index` if there is one, else the CPU."""
     return torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def set_threads(n_workers: int) -> None:
-    """Give this worker its share of the cores: more threads than cores are far slower."""
-    torch.set_num_threads(max(1, available_cores() // n_workers))

@@ -26,6 +26,7 @@ from autopeft.study.strategies.surrogate import NUMERICAL_ERRORS, check_surrogat
 from autopeft.study.strategies.transfer import fitted_from
 from autopeft.study.strategies.warm_points import WARM, goes_on, warm_points
 from autopeft.study.strategy import Candidate, Surrogate
+from autopeft.trials.threads import one_thread
 from autopeft.trials.trial import TrialRecord, TrialStatus
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,8 @@ class BayesianStrategy:
         if number < self._n_initial or len(measured) < 3 or len(qualities) < 2:
             return self._start(tried, records)
         try:
-            found = self._promising(records, measured, tried, generator(self._seed, number))
+            with one_thread():
+                found = self._promising(records, measured, tried, generator(self._seed, number))
         except NUMERICAL_ERRORS as error:
             logger.warning("trial %d gets a quasi-random point: %s", number, error)
             found = None

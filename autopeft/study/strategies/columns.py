@@ -202,13 +202,17 @@ def _value(distribution: BaseDistribution, place: float) -> Any:
     if _is_log(distribution):
         x = math.exp(x)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    step = distribution.step
-    if step is not None:
-        n = math.floor((distribution.high - distribution.low) / step + 1e-9)
-        k = min(max(round((x - distribution.low) / step), 0), n)
-        x = distribution.low + k * step
     if isinstance(distribution, IntDistribution):
-        return int(x)
+        # Optuna keeps floats, and refuses one that an end of many digits is rounded up to.
+        end = float(distribution.high)
+        end = end if end <= distribution.high else math.nextafter(end, 0.0)
+        n = (int(end) - distribution.low) // distribution.step
+        k = min(max(round((x - distribution.low) / distribution.step), 0), n)
+        return distribution.low + k * distribution.step
+    if distribution.step is not None:
+        n = math.floor((distribution.high - distribution.low) / distribution.step + 1e-9)
+        k = min(max(round((x - distribution.low) / distribution.step), 0), n)
+        x = distribution.low + k * distribution.step
     return float(min(max(x, distribution.low), distribution.high))
 
 

@@ -24,6 +24,7 @@ from autopeft.study.strategies.knowledge import Knowledge
 from autopeft.study.strategies.local_search import Domain, Ranking, best_points
 from autopeft.study.strategies.outcome import Outcome
 from autopeft.study.strategy import Surrogate
+from autopeft.trials.threads import one_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class Goal:
             tried: Keys of points that are not wanted again.
             rng: Where points are drawn from.
         """
-        with torch.device("cpu"), torch.enable_grad():
+        with torch.device("cpu"), torch.enable_grad(), one_thread():
             return self._best(trials, tried, rng)
 
     def _best(

@@ -129,11 +129,13 @@ class AutoPeftSampler(BaseSampler):
         """Return a point: values of the parameters that it has.
 
         Raises:
-            RequestError: If `known_objectives` or `reference` does not go with the study, or a
-                function returns what is no number.
+            RequestError: If `known_objectives` or `reference` does not go with the study, a
+                function returns what is no number, or another sampler fixes a part of a search
+                space.
         """
         asked = {name: domain for name, domain in search_space.items() if not domain.single()}
         self._knowledge.check(len(study.directions))
+        self._check_whole_space(asked)
         if not asked:
             return {}
         # What has one value is not asked for, but is a part of the point.
@@ -185,6 +187,15 @@ class AutoPeftSampler(BaseSampler):
 
     def _all(self, study: Study) -> dict[str, BaseDistribution]:
         return self._space or seen_alike(study.get_trials(deepcopy=False))
+
+    def _check_whole_space(self, asked: Distributions) -> None:
+        """Check that points of a search space are asked for whole: what fits depends on all."""
+        every = {name for name, domain in self._space.items() if not domain.single()}
+        if self._ours is not None and (fixed := sorted(every - asked.keys())):
+            raise RequestError(
+                f"A search space is suggested from as a whole, and {', '.join(fixed)} is fixed by "
+                "another sampler: give search_space() a space with that one choice instead."
+            )
 
     @staticmethod
     def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:

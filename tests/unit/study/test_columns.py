@@ -68,3 +68,13 @@ def test_numbers_alone_may_move() -> None:
     point = {"rate": 1e-3, "share": 0.5, "rank": 8, "even": 0, "kind": "b"}
     assert columns.row(point).tolist() == pytest.approx([0.5, 0.5, 0.57, 0.5, 0, 1, 0], abs=0.01)
     assert columns.fixed(point) == [4, 5, 6]
+
+
+@pytest.mark.parametrize("high", [10**17, 10**18 - 1, 2**63 - 1])
+def test_the_upper_end_of_a_long_range_is_in_it(high: int) -> None:
+    """Where a float has fewer digits than the end, a point beside the range would be refused."""
+    domain = IntDistribution(0, high)
+    top = Columns({"n": domain}).moved({"n": 0}, np.ones(1))["n"]
+    assert isinstance(top, int)
+    assert domain._contains(domain.to_internal_repr(top))
+    assert 0 <= high - top < 1e-9 * high

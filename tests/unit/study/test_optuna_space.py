@@ -5,8 +5,10 @@ import math
 import numpy as np
 import optuna
 import pytest
+from optuna.exceptions import ExperimentalWarning
 
 from autopeft import AutoPeftSampler
+from autopeft.errors import RequestError
 from autopeft.study.strategies.optuna_space import OptunaSpace
 from tests.contracts.test_strategies import LIMIT, candidates
 
@@ -60,3 +62,14 @@ def test_other_samplers_prune_what_does_not_fit() -> None:
     complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     assert len(complete) < 10
     assert all(t.values[1] <= 200 for t in complete)
+
+
+@pytest.mark.parametrize("fixed", [{"method": "lora"}, {"method": "lora", "rank": 4}])
+def test_a_space_that_another_sampler_fixes_in_part_is_refused(fixed: dict[str, object]) -> None:
+    """What fits the budget depends on all of a point."""
+    space = OptunaSpace(candidates())
+    with pytest.warns(ExperimentalWarning):
+        sampler = optuna.samplers.PartialFixedSampler(fixed, AutoPeftSampler(space, seed=0))
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    with pytest.raises(RequestError, match=f"whole, and {', '.join(fixed)} is fixed"):
+        study.optimize(lambda trial: objective(space, trial), n_trials=1)
