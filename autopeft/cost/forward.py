@@ -47,22 +47,49 @@ class MetaForward(TorchFunctionMode):
             whole = func(*args, **kwargs)
             self._whole[whole] = None
             return whole
-        if func is torch.Tensor.__getitem__ and args[0].is_meta:
-            if _is_mask(args[1]) and args[0].requires_grad:
-                return _Masked.apply(args[0], args[1])  # type: ignore[no-untyped-call]  # torch's
-            return func(args[0], _all_selected(args[1]))
-        if func is nn.functional.scaled_dot_product_attention and args[0].is_meta:
-            mask = kwargs.get("attn_mask")
-            heads = {tensor.shape[1] for tensor in args[:3]}  # Falcon's keys have one for all
-            unfused = kwargs.get("dropout_p", 0.0) > 0 or kwargs.get("enable_gqa", False)
-            if len(heads) == 1 and not unfused and not (mask is not None and mask.requires_grad):
-                if mask is not None and mask.dtype == torch.bool:
-                    mask = torch.empty_like(mask, dtype=args[0].dtype)
-                fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
-                causal = kwargs.get("is_causal", False)
-                scale = kwargs.get("scale")
-                return fused(*args, 0.0, causal, attn_mask=mask, scale=scale)[0]
+        instead = _INSTEAD.get(func)
+        if instead is not None and args[0].is_meta:
+            return instead(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _select(values: torch.Tensor, key: Any) -> torch.Tensor:
+    """Select by a key whose masks take everything."""
+    if _is_mask(key) and values.requires_grad:
+        masked: torch.Tensor = _Masked.apply(values, key)  # type: ignore[no-untyped-call]  # torch's
+        return masked
+    return values[_all_selected(key)]
+
+
+def _attend(*args: Any, **kwargs: Any) -> torch.Tensor:
+    """Attend with the fused kernel where a CPU takes it."""
+    mask = kwargs.get("attn_mask")
+    heads = {tensor.shape[1] for tensor in args[:3]}  # Falcon's keys have one for all
+    unfused = kwargs.get("dropout_p", 0.0) > 0 or kwargs.get("enable_gqa", False)
+    if len(heads) > 1 or unfused or (mask is not None and mask.requires_grad):
+        return nn.functional.scaled_dot_product_attention(*args, **kwargs)
+    if mask is not None and mask.dtype == torch.bool:
+        mask = torch.empty_like(mask, dtype=args[0].dtype)
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
+    causal, scale = kwargs.get("is_causal", False), kwargs.get("scale")
+    output: torch.Tensor = fused(*args, 0.0, causal, attn_mask=mask, scale=scale)[0]
+    return output
+
+
+def _meet_experts(rows: torch.Tensor, experts: torch.Tensor, **_places: Any) -> torch.Tensor:
+    """Multiply every row with one expert's matrix; all have one shape.
+
+    What torch has for `meta` takes bfloat16 alone.
+    """
+    return rows @ experts[0]
+
+
+#: What stands for a function on `meta`.
+_INSTEAD: dict[Any, Callable[..., Any]] = {
+    torch.Tensor.__getitem__: _select,
+    nn.functional.scaled_dot_product_attention: _attend,
+    torch._grouped_mm: _meet_experts,  # noqa: SLF001  # what nn.functional.grouped_mm calls
+}
 
 
 class _Masked(torch.autograd.Function):

@@ -86,12 +86,29 @@ def meta_model(config: PreTrainedConfig, kind: TaskKind = "classification") -> P
     that are decoders take no batch without, and which token it is costs nothing.
 
     Raises:
-        ModelError: If the model has no such head.
+        ModelError: If the model has no such head, or its config does not say what it writes after.
     """
     if getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = 0
     with torch.device("meta"):
-        return random_model(config, kind)
+        model = random_model(config, kind)
+        if kind == "language_modeling" and config.is_encoder_decoder:
+            _check_start(model)
+    return model
+
+
+def _check_start(model: Any) -> None:
+    """Check that an encoder-decoder can put the text to write behind its first token."""
+    begin = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    if begin is None:  # a few families have nothing to be asked
+        return
+    try:
+        begin(torch.zeros((1, 1), dtype=torch.long))
+    except (AttributeError, ValueError) as error:
+        raise ModelError(
+            f"The config of this {model.config.model_type} model does not name the token that a "
+            "text to write begins after: set decoder_start_token_id in its config.json."
+        ) from error
 
 
 def random_model(config: PreTrainedConfig, kind: TaskKind = "classification") -> PreTrainedModel:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import T5Config
 
 from autopeft.api.result import SearchResult
 from autopeft.trials.folder import StudyFolder
 from tests.command import run
+from tests.families import T5
 
 Arrange = Callable[[Path], list[object]]
 
@@ -321,6 +323,17 @@ def test_estimate(
     outcome = run(capsys, "estimate", "--model", tiny_model, "--config", file)
     assert outcome.code == 2
     one_sentence(outcome.err, message)
+    assert outcome.out == ""
+
+
+def test_a_text_to_write_that_begins_after_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {k: v for k, v in T5.items() if k != "decoder_start_token_id"}
+    T5Config(**settings).save_pretrained(tmp_path)
+    outcome = run(capsys, "recommend", "--model", tmp_path, "--task", "e2e_nlg")
+    assert outcome.code == 2
+    one_sentence(outcome.err, "set decoder_start_token_id in its config.json")
     assert outcome.out == ""
 
 

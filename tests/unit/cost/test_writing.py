@@ -1,8 +1,13 @@
 """Steps of models that write text: what `meta` says of them is what a real one costs."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+import transformers as hf
 from torch import nn
 
 from autopeft.cost.autocast import MetaAutocast
@@ -13,9 +18,10 @@ from autopeft.methods.composite import on_meta
 from autopeft.methods.method import AttachContext
 from autopeft.models.completions import IGNORED
 from autopeft.models.head import TaskKind
-from autopeft.models.loading import meta_model
+from autopeft.models.loading import meta_model, random_model
 from autopeft.models.spec import Output, inspect_model
 from autopeft.trials.batches import EncodedSplit
+from tests.families import FFN, GROUPED, IDS, SHAPE, TEXT
 from tests.tiny import ALL, build, data_of
 from tests.unit.cost.test_memory import SCRATCH, allocated_at_peak, passing
 
@@ -56,6 +62,29 @@ def test_meta_counts_what_a_real_step_costs(method: str, family: str) -> None:
     predicted, made = both(method, family)
     assert predicted == made
     assert made.flops > 0
+
+
+@pytest.mark.parametrize("config", [hf.MixtralConfig, hf.Qwen3MoeConfig])
+def test_a_model_with_experts(config: Callable[..., Any]) -> None:
+    experts = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2}
+    shape = {**SHAPE, **FFN, **TEXT, **IDS, **GROUPED, **experts, "moe_intermediate_size": 64}
+    costs = []
+    for device in ("meta", "cpu"):
+        with torch.device(device):
+            base = random_model(config(**shape), WRITING).requires_grad_(False)
+        spec = inspect_model(base)
+        context = AttachContext(spec=spec, total_steps=8, seed=0)
+        model = attach(base, read_configuration(data_of("lora"), spec), context).model
+        costs.append(step_cost(model.train(), ROWS, TOKENS))
+    predicted, made = costs
+    where_experts_begin = 2 * 4 * 4  # layers, experts, bytes
+    kept = replace(predicted.memory, activations=predicted.memory.activations + where_experts_begin)
+    assert abs(kept.total - made.memory.total) <= SCRATCH
+    assert replace(kept, transient=0) == replace(made.memory, transient=0)
+    # torch counts no products with experts on a CPU: two layers, each token's two experts, gate, up
+    # and down, forward and to what came before.
+    missing = 2 * (2 * ROWS * TOKENS) * 3 * (2 * 32 * 64) * 2
+    assert predicted.flops - made.flops == missing
 
 
 @pytest.mark.parametrize(
