@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from autopeft.api.recommend import Recommendation
+    from autopeft.api.recommendation import Recommendation
     from autopeft.api.result import SearchResult
     from autopeft.study.strategies.optuna_space import OptunaSpace
     from autopeft.study.strategies.sampler import AutoPeftSampler
@@ -86,8 +86,15 @@ def recommend(*, n_labels: int | None = None, **settings: Any) -> "Recommendatio
     return advise(n_labels=n_labels, **settings)
 
 
-def search_space(
-    model: str = "minilm", *, space: str = "default", budget: str = "1%", **shape: Any
+def search_space(  # noqa: PLR0913 - each is an option
+    model: str = "minilm",
+    *,
+    space: str = "default",
+    budget: str = "1%",
+    n_labels: int | None = None,
+    language_modeling: bool = False,
+    seq_length: int | None = None,
+    batch_size: int | None = None,
 ) -> "OptunaSpace":
     """Return the points of a search space that a model takes within a budget.
 
@@ -99,8 +106,10 @@ def search_space(
         model: Name of the model, or its `config.json`; no weights are read.
         space: Name of a space, or its file.
         budget: Most adapter parameters: `0.1%`, `50k`, `1.5M`.
-        **shape: `n_labels`, `language_modeling`, `seq_length`, `batch_size` as for
-            `autopeft.api.space_costs.space_costs`.
+        n_labels: Classes of the head; `None` takes 2, and 1 means regression.
+        language_modeling: Whether the model writes text with the head that it has, instead.
+        seq_length: Longest input in tokens; `None` takes 128, or what the model takes if less.
+        batch_size: Examples a step where the space does not choose it; `None` takes 16.
 
     Raises:
         autopeft.errors.AutopeftError: If model, space and budget do not go together.
@@ -108,7 +117,16 @@ def search_space(
     from autopeft.api.space_costs import bound_space
     from autopeft.study.strategies.optuna_space import OptunaSpace
 
-    return OptunaSpace(bound_space(model, space, budget, **shape)[1])
+    _, candidates = bound_space(
+        model,
+        space,
+        budget,
+        n_labels=n_labels,
+        language_modeling=language_modeling,
+        seq_length=seq_length,
+        batch_size=batch_size,
+    )
+    return OptunaSpace(candidates)
 
 
 def open_study(study: str | PathLike[str]) -> "SearchResult":

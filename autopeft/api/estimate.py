@@ -58,12 +58,25 @@ class BareModel:
         }
 
 
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Check that an argument is `None` or a whole number, and no less than the least.
+
+    Raises:
+        RequestError: If it is not.
+    """
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise RequestError(f"{name} is {value!r}: it takes a whole number from {least} up.")
+
+
 def task_head(n_labels: int | None, *, language_modeling: bool) -> TaskHead:
     """Return the head of a task with so many labels, 2 if nothing is said, or one that writes text.
 
     Raises:
-        RequestError: If labels are named and text is to be written.
+        RequestError: If labels are named and text is to be written, or they are no number.
     """
+    check_count("n_labels", n_labels)
     if language_modeling and n_labels is not None:
         raise RequestError("A model that writes text has no classes: leave --num-labels out.")
     if language_modeling:
@@ -78,7 +91,9 @@ def bare_model(name: str, head: TaskHead, seq_length: int | None) -> BareModel:
 
     Raises:
         ModelError: If the config cannot be had or used.
+        RequestError: If the length is no number.
     """
+    check_count("seq_length", seq_length)
     config = load_config(resolve_model(name), head)
     build = partial(meta_model, config, head.kind)
     spec = inspect_model(build())
@@ -124,6 +139,7 @@ def estimate(  # noqa: PLR0913 - the parts of a question
     """
     options = options or StepOptions()
     limit = None if device_memory is None else n_bytes(device_memory)
+    check_count("batch_size", batch_size)
     bare = bare_model(model, task_head(n_labels, language_modeling=language_modeling), seq_length)
     shape = (bare.spec, bare.build, bare.seq_length)
     if is_peft_config(file):

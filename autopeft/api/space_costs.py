@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autopeft.api.estimate import BATCH_SIZE, BareModel, bare_model, task_head
+from autopeft.api.estimate import BATCH_SIZE, BareModel, bare_model, check_count, task_head
 from autopeft.api.space_facts import read_for
 from autopeft.cost.budget import ParamBudget
 from autopeft.cost.candidates import CandidateSpace
@@ -128,6 +128,7 @@ def bound_space(  # noqa: PLR0913 - each is an option
     Raises:
         AutopeftError: If the model, the space or the budget cannot be used.
     """
+    check_count("batch_size", batch_size)
     bare = bare_model(model, task_head(n_labels, language_modeling=language_modeling), seq_length)
     limit = ParamBudget.parse(budget, bare.spec.base_params)
     training = {"batch_size": batch_size or BATCH_SIZE}

@@ -112,7 +112,7 @@ def plan(output: Format = "table", **settings: Any) -> None:
 def recommend(
     num_labels: Annotated[
         int | None,
-        typer.Option(min=1, help="Classes of the task. Default: those that its file names, or 2."),
+        typer.Option(min=2, help="Classes of the task. Default: those that its file names, or 2."),
     ] = None,
     to: Annotated[
         Path | None, typer.Option(help="A .yaml file for the pick, for train and estimate.")

@@ -4,7 +4,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from autopeft.api.recommend import Advice, Recommendation, check_configuration_file, recommend
+from autopeft.api.recommend import recommend
+from autopeft.api.recommendation import Advice, Recommendation, check_configuration_file
 from autopeft.cli.output import console, head_text, print_notes, print_rows
 from autopeft.space.wording import count_text, layer_text, setting_text, target_text
 

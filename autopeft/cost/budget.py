@@ -47,15 +47,15 @@ class ParamBudget:
         return cls(text=text, limit=limit)
 
 
-def read_budget(text: str) -> tuple[float, str]:
+def read_budget(text: object) -> tuple[float, str]:
     """Return the number and the unit of a budget; of no model is anything known.
 
     Raises:
         BudgetError: If the text is no budget, or it is zero.
     """
-    match = _TEXT.fullmatch(text)
+    match = _TEXT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise BudgetError(f"Cannot read the budget '{text}': {_HELP}.")
+        raise BudgetError(f"Cannot read the budget {text!r}: {_HELP}.")
     if float(match["number"]) == 0:
         raise BudgetError(f"The budget '{text}' allows no parameters: {_HELP}.")
     return float(match["number"]), match["unit"]

@@ -10,6 +10,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from autopeft.errors import SpaceError
 from autopeft.space.configuration import Value
 from autopeft.space.hyperparameter import (
     Assignment,
@@ -69,16 +70,30 @@ def assignment_from(h: Hyperparameter, params: Mapping[str, Value]) -> Assignmen
     return {h.name: mask} if h.contains(mask) else {}
 
 
-def point_of(space: SearchSpace, params: Mapping[str, Value]) -> Assignment | None:
-    """Return the point that Optuna's parameters stand for, `None` if one of them is missing."""
+def point_of(space: SearchSpace, params: Mapping[str, Value]) -> Assignment:
+    """Return the point that Optuna's parameters stand for; further ones are left out.
+
+    Raises:
+        SpaceError: If one of them is missing or outside its range.
+    """
     point: Assignment = {}
     for h in space.hyperparameters:
-        if h.active(point):
-            names = distribution(h)
-            value = assignment_from(h, params) if names.keys() <= params.keys() else {}
-            if not value:
-                return None
-            point.update(value)
+        if not h.active(point):
+            continue
+        missing = [name for name in distribution(h) if name not in params]
+        if missing:
+            raise SpaceError(
+                f"These parameters are no point of the space '{space.name}': '{missing[0]}' is "
+                f"missing ({h.describe()})."
+            )
+        value = assignment_from(h, params)
+        if not value or not h.contains(value[h.name]):
+            given = {name: params[name] for name in distribution(h)}
+            raise SpaceError(
+                f"These parameters are no point of the space '{space.name}': '{h.name}' takes "
+                f"{h.describe()}, and is {given.get(h.name, given)!r}."
+            )
+        point.update(value)
     return point
 
 

@@ -9,6 +9,7 @@ from optuna import Trial, TrialPruned
 from optuna.distributions import BaseDistribution
 
 from autopeft.cost.candidates import CandidateSpace
+from autopeft.errors import SpaceError
 from autopeft.space.configuration import Configuration
 from autopeft.space.hyperparameter import Assignment
 from autopeft.study.strategies.candidate_domain import CandidateDomain
@@ -51,19 +52,30 @@ class OptunaSpace:
         return dict(trial.params)
 
     def configuration(self, params: Point) -> Configuration:
-        """Return the configuration that parameters stand for, with all defaults filled in."""
+        """Return the configuration that parameters stand for, with all defaults filled in.
+
+        Raises:
+            SpaceError: If one of them is missing or outside its range; further ones are left out.
+        """
         return self.candidates.configuration(self._point(params))
 
     def adapter_params(self, params: Point) -> int:
-        """Return the number of adapter parameters, exactly and without a trial."""
+        """Return the number of adapter parameters, exactly and without a trial.
+
+        Raises:
+            SpaceError: If they are no point, as for `configuration`, or cannot be attached.
+        """
         count = self.candidates.adapter_params(self._point(params))
-        assert count is not None, "points that cannot be attached are not suggested"
+        if count is None:
+            raise SpaceError("What these parameters stand for cannot be attached to the model.")
         return count
 
     def holds(self, params: Point) -> bool:
         """Tell whether parameters are a whole point that fits."""
-        point = point_of(self.candidates.space, params)
-        return point is not None and self.candidates.fits(point)
+        try:
+            return self.candidates.fits(self._point(params))
+        except SpaceError:
+            return False
 
     def active(self, params: Point) -> dict[str, Any]:
         """Return a point as it is: which parameters it has follows from its choices."""
@@ -98,9 +110,7 @@ class OptunaSpace:
         return None if found is None else self._params(found)
 
     def _point(self, params: Point) -> Assignment:
-        point = point_of(self.candidates.space, params)
-        assert point is not None, "whole points alone are looked at"
-        return point
+        return point_of(self.candidates.space, params)
 
     def _params(self, point: Point) -> dict[str, Any]:
         return optuna_values(point, distributions_of(self.candidates.space, point))

@@ -1,5 +1,6 @@
 """`recommend`: a configuration with its costs and reasons, from the model's config alone."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 
 import autopeft
 from autopeft.api.estimate import estimate
-from autopeft.api.recommend import Recommendation
+from autopeft.api.recommendation import Recommendation
 from autopeft.errors import BudgetError, RequestError
 from tests.command import run
 from tests.families import CONFIGS
@@ -91,6 +92,11 @@ def test_what_cannot_be_asked(models: Path, of_bert: Recommendation, tmp_path: P
         asked(models, budget="3")
     with pytest.raises(RequestError, match="has no classes"):
         asked(models, "llama", n_labels=3)
+    for wrong in (0, 1, "3", True):
+        with pytest.raises(RequestError, match=f"n_labels is {wrong!r}: it takes a whole number"):
+            asked(models, n_labels=wrong)
+    with pytest.raises(RequestError, match="does not take space and trials: it takes n_labels, "):
+        asked(models, trials=3, space="lora")
     with pytest.raises(RequestError, match=r"name a \.yaml file"):
         of_bert.write(tmp_path / "pick.json")
     with pytest.raises(RequestError, match="no such folder"):
@@ -102,7 +108,11 @@ def test_what_cannot_be_asked(models: Path, of_bert: Recommendation, tmp_path: P
 
 def test_classes_that_nobody_names_are_said(models: Path, of_bert: Recommendation) -> None:
     assert of_bert.notes == ()  # sst2 names its classes
-    assert "does not name its classes" in asked(models, task="pydoc").notes[-1]
+    assert asked(models, task="pydoc").facts["head_params"] == 10 * (32 + 1)
+    task = models / "topics.yaml"
+    named = yaml.safe_load(files("autopeft").joinpath("tasks/specs/pydoc.yaml").read_text())
+    task.write_text(yaml.safe_dump({k: v for k, v in named.items() if k != "labels"}))
+    assert "does not name its classes" in asked(models, task=str(task)).notes[-1]
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], models: Path, tmp_path: Path) -> None:

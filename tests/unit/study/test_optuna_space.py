@@ -8,7 +8,7 @@ import pytest
 from optuna.exceptions import ExperimentalWarning
 
 from autopeft import AutoPeftSampler
-from autopeft.errors import RequestError
+from autopeft.errors import RequestError, SpaceError
 from autopeft.study.strategies.optuna_space import OptunaSpace
 from tests.contracts.test_strategies import LIMIT, candidates
 
@@ -51,6 +51,35 @@ def test_points_and_parameters_say_the_same(name: str) -> None:
         assert near
         assert all(space.holds(n) for n in near)
     assert not space.holds({})
+
+
+def test_parameters_that_are_no_point() -> None:
+    space = OptunaSpace(candidates())
+    params = next(space.draw(0))
+    assert space.configuration({**params, "of the objective": 3}) == space.configuration(params)
+    changed = {name: value for name, value in params.items() if name != "learning_rate_multiple"}
+    wrong = {
+        "'method' is missing": {},
+        "'learning_rate_multiple' is missing": changed,
+        "'method' takes lora, .*, and is 'foo'": {**params, "method": "foo"},
+        "'learning_rate_multiple' takes 0.25 to 8, log, and is 9": {
+            **params,
+            "learning_rate_multiple": 9,
+        },
+    }
+    for message, given in wrong.items():
+        assert not space.holds(given)
+        for known in (space.configuration, space.adapter_params):
+            with pytest.raises(SpaceError, match=f"no point of the space 'default': {message}"):
+                known(given)
+
+
+def test_layers_that_are_all_off_are_no_point() -> None:
+    space = OptunaSpace(candidates("autopeft-paper"))
+    params = next(space.draw(0))
+    switches = {name: 2 if "[" in name else value for name, value in params.items()}
+    with pytest.raises(SpaceError, match="takes a switch for each of 2 layers, and is"):
+        space.configuration(switches)
 
 
 def test_other_samplers_prune_what_does_not_fit() -> None:

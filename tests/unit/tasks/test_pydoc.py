@@ -24,6 +24,10 @@ def test_size_and_balance(splits: Splits) -> None:
     assert max(counts.values()) <= 0.25 * len(train)
 
 
+def test_the_task_names_its_classes() -> None:
+    assert find_task("pydoc").labels == tuple(sorted(TOPICS))
+
+
 def test_texts_are_distinct_and_in_one_split(splits: Splits) -> None:
     train, validation, _ = splits
     texts = [row["text"] for row in train + validation]
