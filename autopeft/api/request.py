@@ -166,7 +166,10 @@ class SearchRequest(BaseModel):
         if self.checkpoints > 1 and self.fidelity != "none":
             raise ValueError("--checkpoints are of trainings to the end: use --fidelity none")
         if self.runner == "local" and (self.workers or 1) > 1:
-            raise ValueError("--runner local runs one trial at a time: use --runner ray or auto")
+            raise ValueError(
+                f"--runner local runs one trial at a time, and --workers is {self.workers}: use "
+                "--workers 1, or --runner ray or auto"
+            )
         if self.runner == "local" and self.ray_address:
             raise ValueError("--runner local does not use a --ray-address")
         if self.devices > 1 and self.configuration is None:

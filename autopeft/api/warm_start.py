@@ -106,4 +106,5 @@ def _too_few(name: str, studies: Sequence[PastStudy]) -> str:
     reasons = counted(reason for study in studies for _, reason in study.left_out)
     least = f"at least {LEAST_TRIALS} trials must be of use"
     n_used = max(len(study.trials) for study in studies)
-    return f"{text}{least}, and {n_used} is" + (f" ({reasons})." if reasons else ".")
+    used = "none is" if n_used == 0 else f"{n_used} {'is' if n_used == 1 else 'are'}"
+    return f"{text}{least}, and {used}" + (f" ({reasons})." if reasons else ".")

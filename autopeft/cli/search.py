@@ -67,7 +67,9 @@ def search_command(
 def _endings(result: SearchResult, seen: "_Interrupt") -> list[str]:
     """Return why the search ended, where that was not by making the trials that were asked for."""
     if result.ending == "trials" and not seen.any_started:
-        return ["Nothing was left to do: ask for more with --trials N or --repeats N."]
+        more = " or ".join(_more_of(result))
+        what = f"ask for more with {more}" if more else "what failed is not made again"
+        return [f"Nothing was left to do: {what}."]
     return [_ENDINGS[result.ending]] if result.ending in _ENDINGS else []
 
 
@@ -185,10 +187,17 @@ def _show(result: SearchResult, *, json_output: bool) -> None:
     out.print(f"\nLook:   autopeft report {folder} --open, or autopeft ui", highlight=False)
     if rows:
         out.print(f"Take:   autopeft export {folder} --pick best --to my-adapter", highlight=False)
-    go_on = f"autopeft search --resume --study {folder}"
+    more = ", or ".join(_more_of(result)).replace("--repeats N", "--repeats N for more seeds")
+    if more:
+        go_on = f"autopeft search --resume --study {folder}"
+        out.print(f"Go on:  {go_on} {more}", highlight=False)
+
+
+def _more_of(result: SearchResult) -> list[str]:
+    """Return the options with which a study goes on: what failed is not made again."""
     one = result.manifest["request"].get("configuration") is not None
-    more = "--repeats N for more seeds" if one else "--trials N, or --repeats N for more seeds"
-    out.print(f"Go on:  {go_on} {more}", highlight=False)
+    trials = [] if one else ["--trials N"]
+    return [*trials, "--repeats N"] if result.front else trials
 
 
 def _repeated(summary: Summary) -> str:

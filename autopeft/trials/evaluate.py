@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+import time
 import traceback
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class TrialExecution:
 
     def advance(self) -> RungReport | TrialResult:
         """Train to the next rung; return its report, or the result of a trial that failed."""
+        began = time.perf_counter()
         try:
             if self._run is None:
                 self._run = self._start()
@@ -57,6 +59,7 @@ class TrialExecution:
                 self._run.save_checkpoint(self._checkpoint)
             return report
         except Exception as error:  # noqa: BLE001 - one bad trial never ends a search
+            self._seconds += time.perf_counter() - began
             result = self._failure(error)
             if self._run is None:  # it broke while attaching: who knows what is left of the base
                 self._engine.reload()

@@ -56,7 +56,7 @@ def test_a_study_with_nothing_of_use_says_why(
     tiny_study: SearchResult, tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
     asked = {**tiny_settings, "warm_start": (str(tiny_study.folder.path),), "space": "adapters"}
-    with pytest.raises(RequestError, match=r"at least 3 .* 0 is \(.*which this search does not"):
+    with pytest.raises(RequestError, match=r"at least 3 .* none is \(.*which this search does not"):
         autopeft.search(study=tmp_path / "s", **asked)
     assert not (tmp_path / "s").exists()
 

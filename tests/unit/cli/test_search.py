@@ -40,7 +40,10 @@ def test_a_training_that_fails_is_not_exported(
     outcome = run(capsys, "train", "--config", "preset:lora-qv", *place, *options)
     assert outcome.code == 2
     assert "trial 0 ended with nan" in outcome.err
-    assert "--trials N" not in outcome.out
+    assert "Go on:" not in outcome.out
+    again = run(capsys, "search", "--resume", "--study", "s")
+    assert again.code == 2
+    assert "Nothing was left to do: what failed is not made again." in again.err
     assert not (tmp_path / "home").exists()
 
 
@@ -51,6 +54,19 @@ def test_nothing_is_left_to_do(capsys: pytest.CaptureFixture[str], options: list
     again = run(capsys, "search", "--resume", "--study", "s")
     assert again.code == 0
     assert "Nothing was left to do: ask for more with --trials N or --repeats N." in again.err
+
+
+def test_a_search_whose_trials_failed_goes_on_with_more(
+    capsys: pytest.CaptureFixture[str], options: list[object]
+) -> None:
+    options[options.index("--head-learning-rate") + 1] = 1e30
+    options[options.index("--trials") + 1] = 2
+    once = run(capsys, "search", "--study", "s", *options)
+    assert once.code == 2
+    assert "--study s --trials N\n" in once.out
+    again = run(capsys, "search", "--resume", "--study", "s")
+    assert again.code == 2
+    assert "Nothing was left to do: ask for more with --trials N." in again.err
 
 
 def test_time_that_is_over_is_said(

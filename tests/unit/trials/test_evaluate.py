@@ -99,6 +99,7 @@ def test_failures_become_results(
     assert isinstance(failed, TrialResult)
     assert failed.status is status
     assert failed.status.failed
+    assert failed.seconds > 0
     assert str(error) in failed.reason
     assert type(error).__name__ in failed.traceback
     monkeypatch.undo()
@@ -116,6 +117,18 @@ def test_a_failure_while_attaching_reloads_the_base(
     monkeypatch.undo()
     after = first_rung(engine, tmp_path / "c")
     assert same(after, before)
+
+
+def test_a_failure_costs_what_it_took_since_the_last_rung(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = TrialExecution(engine, trial(engine), tmp_path / "t")
+    first = execution.advance()
+    assert isinstance(first, RungReport)
+    monkeypatch.setattr(TrialRun, "evaluate", failing(ValueError("broken")))
+    failed = execution.advance()
+    assert isinstance(failed, TrialResult)
+    assert failed.seconds > first.seconds
 
 
 def test_divergence_is_a_result(engine: Engine, tmp_path: Path) -> None:
