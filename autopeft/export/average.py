@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from autopeft.errors import RequestError
 from autopeft.export.scorer import Scorer
+from autopeft.models.loading import quiet
 from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.engine import Engine
 from autopeft.trials.kept_checkpoints import check_mean, kept_at
@@ -114,9 +115,9 @@ def average(
         penalty: As for `metric_weights`.
     """
     trained = load_file(adapter / _WEIGHTS)
-    score = Scorer(
-        engine, PeftModel.from_pretrained(engine.base, str(adapter)), record.quality_metric
-    )
+    with quiet():
+        model = PeftModel.from_pretrained(engine.base, str(adapter))
+    score = Scorer(engine, model, record.quality_metric)
     before, _ = score(trained)
     losses = [*(loss for _, loss in checkpoints), record.reports[-1].eval_loss]
     states = [*(load_file(folder / _WEIGHTS) for folder, _ in checkpoints), trained]

@@ -18,6 +18,7 @@ from autopeft.methods.compression import (
     ternary,
     write_compressed,
 )
+from autopeft.models.loading import quiet
 from autopeft.trials.derived import DerivedPoint
 from autopeft.trials.engine import Engine
 from autopeft.trials.trial import TrialRecord
@@ -95,7 +96,8 @@ def compress(
         scratch: Folder for files that are measured and not kept.
     """
     trained = load_file(adapter / _WEIGHTS)
-    model = PeftModel.from_pretrained(engine.base, str(adapter))
+    with quiet():
+        model = PeftModel.from_pretrained(engine.base, str(adapter))
     score = Scorer(engine, model, record.quality_metric)
     before, _ = score(trained)
     params = record.cost.adapter_params

@@ -70,7 +70,8 @@ def write_merged(
         pad_token_id=tokenizer.pad_token_id,
         trust_remote_code=trust_remote_code,
     )
-    model = PeftModel.from_pretrained(base, str(adapter)).eval()
+    with quiet():
+        model = PeftModel.from_pretrained(base, str(adapter)).eval()
     before = _outputs(model, tokenizer, facts)
     try:
         model.merge_adapter()

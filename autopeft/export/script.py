@@ -52,7 +52,7 @@ def in_quotes(text: str) -> str:
 
 
 def _imports(model_class: str, library: str) -> str:
-    names = ", ".join(sorted([model_class, "AutoTokenizer"]))
+    names = ", ".join([*sorted([model_class, "AutoTokenizer"]), "logging"])
     lines = {
         "peft": "from peft import PeftModel\n",
         "autopeft": "from autopeft import load_adapter\n",

@@ -26,6 +26,7 @@ _ATTACH = '''def attach(model):
     """Attach what adapter_config.json beside this script says, untrained."""
     config = PeftConfig.from_pretrained(str(HERE))
     config.inference_mode = False
+    config.base_model_name_or_path = None  # it becomes the name of the model that is given
     return get_peft_model(model, config)'''
 _ATTACH_NOTHING = '''def attach(model):
     """Let all weights train."""
@@ -143,7 +144,7 @@ def _name(model: PreTrainedModel, layer: nn.Module) -> str:
 
 
 def _imports(model_class: str, *, full: bool) -> str:
-    names = ", ".join(sorted(["AutoConfig", "AutoTokenizer", model_class]))
+    names = ", ".join([*sorted(["AutoConfig", "AutoTokenizer", model_class]), "logging"])
     peft = "" if full else "from peft import PeftConfig, get_peft_model\n"
     return f"{peft}from transformers import {names}"
 

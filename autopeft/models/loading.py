@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,7 @@ def count_longer(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide transformers' progress bars and its report of the new head, which is expected."""
+    """Hide transformers' progress bars, and its reports of a new head and of how peft uses it."""
     level, bar = (
         transformers_logging.get_verbosity(),
         transformers_logging.is_progress_bar_enabled(),
@@ -237,7 +238,9 @@ def quiet() -> Iterator[None]:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            yield
     finally:
         transformers_logging.set_verbosity(level)
         if bar:

@@ -134,6 +134,8 @@ def test_predict_runs_as_the_message_says(
     label, score = done.stdout.split("\t")
     assert label in {"negative", "positive"}
     assert 0.5 <= float(score) <= 1.0
+    said_by_others = ("LOAD REPORT", "Loading weights", "Warning")
+    assert [words for words in said_by_others if words in done.stderr] == []
 
 
 def check_no_paths(folder: Path, *places: Path) -> None:

@@ -106,13 +106,16 @@ def test_the_script_gives_the_weights_again(
     monkeypatch.setitem(sys.modules, "autopeft", None)  # an import of it fails
     arguments = ["--out", str(tmp_path / "again"), "--base-model", str(model)]
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    capsys.readouterr()  # what was said of the model that the test has made
     runpy.run_path(str(folder / "train.py"), run_name="__main__")
 
     weights = "model" if "full" in changes.values() else "adapter_model"
     first, again = (load_file(f / f"{weights}.safetensors") for f in (folder, tmp_path / "again"))
     assert first.keys() == again.keys()
     assert [n for n, t in first.items() if not torch.equal(t, again[n])] == []
-    assert f"{done.quality:.6f} (recorded: {done.quality:.6f})" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"{done.quality:.6f} (recorded: {done.quality:.6f})" in said.out
+    assert said.err == ""  # no bars of others
 
 
 @pytest.fixture(scope="module")
