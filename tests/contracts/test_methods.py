@@ -66,8 +66,16 @@ WITHOUT |= {
 }
 WITHOUT |= {("bitfit", "linear+norm.all", family) for family in NO_BIAS}
 
+#: Its layers are BERT's, so that it is asked where there is time.
+LIKE_ANOTHER = "roberta"
 CASES = [
-    pytest.param(method, extra, family, id="-".join([method, *map(str, extra.values()), family]))
+    pytest.param(
+        method,
+        extra,
+        family,
+        id="-".join([method, *map(str, extra.values()), family]),
+        marks=[pytest.mark.slow] if family == LIKE_ANOTHER else [],
+    )
     for method in method_names()
     for extra in VARIANTS.get(method, [{}])
     for family in CONFIGS

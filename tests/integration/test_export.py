@@ -66,8 +66,8 @@ OWN = {name for name in ALONE if isinstance(get_method(name), InsertedMethod)}
 
 
 #: One of each way of attaching and of writing files; all of them are tried where there is time.
-FEW = {"adalora", "bitfit", "full", "ia3", "lora"}
-FEW_OWN = {"p_tuning", "parallel_adapter", "ssf"}
+FEW = {"adalora", "full", "lora"}
+FEW_OWN = {"p_tuning", "parallel_adapter"}
 
 
 @pytest.mark.timeout(900)
@@ -108,7 +108,7 @@ def test_every_method_gives_its_quality_again(
 def test_components_that_were_searched_together_give_their_quality_again(
     tiny_model: Path, tiny_data: Path, tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings = {**tiny_settings, "space": "autopeft-paper", "budget": "20%", "epochs": 20.0}
+    settings = {**tiny_settings, "space": "autopeft-paper", "budget": "20%", "epochs": 8.0}
     settings |= {"strategy": "random"}
     result = autopeft.search(study=tmp_path / "s", **{**settings, "trials": 4, "fidelity": "none"})
     assert {t.status.value for t in result.trials} == {"complete"}

@@ -34,10 +34,10 @@ def test_two_workers_learn_to_write(tiny_settings: dict[str, Any], tmp_path: Pat
     model = save_tiny("llama", tmp_path / "model", "language_modeling")
     settings = {k: v for k, v in tiny_settings.items() if k != "task"} | {"model": str(model)}
     columns = {"text_columns": ("label",), "completion_column": "sentence"}
-    settings |= {"trials": 5, "repeats": 2}
+    settings |= {"trials": 3, "repeats": 2}
     result = autopeft.search(study=tmp_path / "s", workers=2, **settings, **columns)
     assert [t.number for t in result.trials] == list(range(len(result.trials)))
-    assert sum(t.repeat_of is None for t in result.trials) == 5
+    assert sum(t.repeat_of is None for t in result.trials) == 3
     seeds = {t.number: result.estimate(t).n_seeds for t in result.front}
     assert set(seeds.values()) == {2}
     assert {t.status for t in result.trials} <= {TrialStatus.COMPLETE, TrialStatus.STOPPED}

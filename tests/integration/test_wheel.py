@@ -25,8 +25,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_venv(folder: Path) -> Path:
     """Make an empty virtual environment; return its Python."""
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     return folder / "bin" / "python"
+
+
+def pip_of(python: Path) -> list[str]:
+    """Return the command that installs into another environment, which needs no pip of its own."""
+    return [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
 
 
 def call(*arguments: object, cwd: Path) -> str:
@@ -46,8 +51,7 @@ def call(*arguments: object, cwd: Path) -> str:
 @pytest.mark.timeout(600)
 def test_the_wheel_brings_its_data(wheel: Path, tmp_path: Path, tiny_model: Path) -> None:
     python = make_venv(tmp_path / "venv")
-    pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    call(*pip, wheel, cwd=tmp_path)
+    call(*pip_of(python), "--no-deps", "--no-index", wheel, cwd=tmp_path)
     # The dependencies are lent by the environment of the tests; autopeft itself is not.
     [packages] = (tmp_path / "venv").glob("lib/python*/site-packages")
     (packages / "lent.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
@@ -60,15 +64,14 @@ def test_the_wheel_brings_its_data(wheel: Path, tmp_path: Path, tiny_model: Path
     assert all(file.startswith(str(packages)) and Path(file).is_file() for file in files)
     autopeft = tmp_path / "venv" / "bin" / "autopeft"
     (tmp_path / "elsewhere").mkdir()
-    settings = ["--model", tiny_model, "--budget", "8%", "--trials", 1, "--train-rows", 32]
+    settings = ["--model", tiny_model, "--train-rows", 32, "--eval-rows", 32, "--json"]
     found = call(
-        *(autopeft, "search", *settings, "--eval-rows", 32, "--space", "lora", "--json"),
-        *("--study", tmp_path / "lora"),
+        *(autopeft, "train", "--config", "preset:lora-qv", *settings),
+        *("--study", tmp_path / "lora", "--to", "mine"),
         cwd=tmp_path / "elsewhere",
     )
     assert json.loads(found)["trials"][0]["status"] == "complete"
     assert "Plotly, Inc." in (tmp_path / "lora" / "report" / "report.html").read_text()
-    call(autopeft, "export", tmp_path / "lora", "--to", "mine", cwd=tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "mine" / "predict.py").is_file()
 
 
@@ -77,7 +80,7 @@ def test_the_wheel_brings_its_data(wheel: Path, tmp_path: Path, tiny_model: Path
 def test_the_wheel_names_its_dependencies(wheel: Path, tmp_path: Path) -> None:
     """Nothing is lent: pip installs what the wheel asks for."""
     python = make_venv(tmp_path / "venv")
-    pip = [python, "-m", "pip", "install", "--quiet"]
+    pip = pip_of(python)
     call(*pip, "torch==2.13.0", cwd=tmp_path)
     call(*pip, f"{wheel}[demo]", cwd=tmp_path)
     autopeft = tmp_path / "venv" / "bin" / "autopeft"

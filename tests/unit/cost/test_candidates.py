@@ -62,7 +62,7 @@ def test_smallest_and_largest_are_extreme(key: tuple[str, int]) -> None:
     space = SPACES[key]
     small, large = space.adapter_params(space.smallest()), space.adapter_params(space.largest())
     rng = np.random.default_rng(0)
-    drawn = [space.at(rng.random(space.space.dimension)) for _ in range(200)]
+    drawn = [space.at(rng.random(space.space.dimension)) for _ in range(100)]
     counts = [space.adapter_params(p) or 0 for p in drawn if p is not None]
     assert counts
     assert small == min([small or 0, *counts])
@@ -76,7 +76,7 @@ def test_sizes_spread_over_what_fits() -> None:
     """Under a tight budget, ranks do not pile up at the largest one that fits."""
     space = candidates("lora", 2_000)
     rng = np.random.default_rng(0)
-    drawn = (space.at(rng.random(space.space.dimension)) for _ in range(200))
+    drawn = (space.at(rng.random(space.space.dimension)) for _ in range(100))
     ranks = [int(p["rank"]) for p in drawn if p is not None]
     assert min(ranks) == 1
     assert max(ranks) > 8

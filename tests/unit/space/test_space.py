@@ -59,7 +59,7 @@ def test_the_ends_of_the_cube_are_the_ends_of_the_domain(h: FloatRange) -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_points_survive_encoding(name: str, data: st.DataObject) -> None:
     space = SPACES[name]
@@ -69,7 +69,7 @@ def test_points_survive_encoding(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_configurations_survive_json_and_yaml(name: str, data: st.DataObject) -> None:
     space = SPACES[name]

@@ -183,7 +183,7 @@ def test_the_seed_alone_decides() -> None:
     for seed in (1, 2):
         study = optuna.create_study(sampler=sampler())
         torch.manual_seed(seed)
-        study.optimize(objective, n_trials=14)
+        study.optimize(objective, n_trials=11)
         found.append(_drawn(study))
         drawn = torch.rand(1)
         torch.manual_seed(seed)
@@ -196,12 +196,12 @@ def test_threads_leave_warnings_as_they_were() -> None:
     study = optuna.create_study(sampler=sampler(n_startup_trials=3))
     study.optimize(
         lambda t: (t.suggest_float("x", 0, 1) - 0.3) ** 2 + t.suggest_float("y", 0, 1),
-        n_trials=24,
+        n_trials=16,
         n_jobs=8,
     )
     assert list(warnings.filters) == before
     assert warnings.showwarning is shown
-    assert len(set(_drawn(study))) == 24
+    assert len(set(_drawn(study))) == 16
 
 
 @pytest.mark.parametrize("scale", [1.7e308, 1e300, 1e-200])
