@@ -66,15 +66,20 @@ WITHOUT |= {
 }
 WITHOUT |= {("bitfit", "linear+norm.all", family) for family in NO_BIAS}
 
-#: Its layers are BERT's, so that it is asked where there is time.
-LIKE_ANOTHER = "roberta"
+
+def _at_leisure(method: str, extra: Choices, family: str) -> bool:
+    """RoBERTa's layers are BERT's; and further choices of a method are tried on two families."""
+    further = extra != VARIANTS.get(method, [{}])[0]
+    return family == "roberta" or (further and family not in {"bert", "llama"})
+
+
 CASES = [
     pytest.param(
         method,
         extra,
         family,
         id="-".join([method, *map(str, extra.values()), family]),
-        marks=[pytest.mark.slow] if family == LIKE_ANOTHER else [],
+        marks=[pytest.mark.slow] if _at_leisure(method, extra, family) else [],
     )
     for method in method_names()
     for extra in VARIANTS.get(method, [{}])
