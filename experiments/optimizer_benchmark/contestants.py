@@ -22,6 +22,7 @@ from autopeft.space.hyperparameter import Choice
 from autopeft.study.strategies.bayesian import BayesianStrategy
 from autopeft.study.strategies.candidate_domain import CandidateDomain
 from autopeft.study.strategies.drawing import tried_digests, untried_sobol
+from autopeft.study.strategies.features import Features
 from autopeft.study.strategies.gain import Gain, fitted
 from autopeft.study.strategies.local_search import Ranking, best_points
 from autopeft.study.strategies.optuna_samplers import OptunaStrategy
@@ -44,6 +45,7 @@ class Rows:
         self.table = table
         self.domain = CandidateDomain(table.space)
         self.features = table.features
+        self._compared = _compared_columns(table.space)
         self.one_hot = np.stack([_one_hot(table, t.point) for t in table.first_seed])
         self.log_params = np.log10([t.adapter_params for t in table.first_seed])
         self.quality = np.array([t.quality for t in table.first_seed])
@@ -63,10 +65,14 @@ class Rows:
         return np.setdiff1d(np.arange(len(self)), np.asarray(looked_at, dtype=int))
 
     def nearest(self, point: Mapping[str, Any], looked_at: Sequence[int]) -> int:
-        """Return the row that nobody looked at with the features nearest to a point's."""
+        """Return the row that nobody looked at with the features nearest to a point's.
+
+        Layers are compared by their share and depth. By their names as well, as our surrogate
+        sees them, the rows that TPE gets are worse.
+        """
         left = self.left(looked_at)
-        distances = np.abs(self.features[left] - self.domain.row(point)).sum(axis=1)
-        return int(left[distances.argmin()])
+        differences = np.abs(self.features[left] - self.domain.row(point))
+        return int(left[differences[:, self._compared].sum(axis=1).argmin()])
 
     def start(self, seed: int) -> list[int]:
         """Return the rows that everyone begins with."""
@@ -238,6 +244,18 @@ CONTESTANTS: Mapping[str, Callable[[Rows, int], Chooser]] = {
     "ours": lambda rows, seed: ours(rows, seed, "matern"),
     "ours-saas": lambda rows, seed: ours(rows, seed, "saas"),
 }
+
+
+def _compared_columns(space: CandidateSpace) -> NDArray[np.bool_]:
+    """Return which features tell how near two points are: all but the choices of layers."""
+    named = [
+        h.field != "layers"
+        for h in space.space.hyperparameters
+        if h.field != "targets" and (h.field != "layers" or isinstance(h, Choice))
+        for _ in (h.choices if isinstance(h, Choice) else range(h.width))
+    ]
+    places = len(Features(space).row(space.smallest())) - len(named)
+    return np.array(named + [True] * places)
 
 
 def _one_hot(table: Table, point: Mapping[str, Any]) -> NDArray[np.float64]:
