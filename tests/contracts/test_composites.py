@@ -43,7 +43,13 @@ COMPOSITES: dict[str, Components] = {
 #: Identity at the start is promised by all but the prefix.
 NEARNESS = {True: 0.3, False: 1e-5}
 CASES = [
-    pytest.param(name, family, id=f"{name}-{family}")
+    # RoBERTa's layers are BERT's.
+    pytest.param(
+        name,
+        family,
+        id=f"{name}-{family}",
+        marks=[pytest.mark.slow] if family == "roberta" else [],
+    )
     for name in COMPOSITES
     for family in CONFIGS
     if (name, family) not in {("shira under an adapter", "gpt2"), ("prompts", "vit")}
@@ -123,8 +129,17 @@ def test_gradient_checkpointing_changes_nothing(name: str, family: str) -> None:
         assert torch.allclose(plain, checkpointed, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["bert", "llama"])
-@pytest.mark.parametrize("name", ["autopeft", "unipelt gated", "prompts"])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("autopeft", "llama"),
+        ("unipelt gated", "bert"),
+        pytest.param("autopeft", "bert", marks=pytest.mark.slow),
+        pytest.param("unipelt gated", "llama", marks=pytest.mark.slow),
+        pytest.param("prompts", "bert", marks=pytest.mark.slow),
+        pytest.param("prompts", "llama", marks=pytest.mark.slow),
+    ],
+)
 def test_compiled_blocks_compute_the_same(name: str, family: str) -> None:
     """Traced and differentiated by torch.compile; the code that it would write is left out."""
     attachment, _, _ = attached(name, family)

@@ -78,6 +78,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert resumed["hypervolume"] == tiny_study.hypervolume
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_what_is_known(
     tiny_study: SearchResult, tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -229,7 +229,7 @@ class AnyTraining(dict[tuple[str, int], list[RungReport]]):
         ]
 
 
-@pytest.mark.parametrize("workers", [2, 5])
+@pytest.mark.parametrize("workers", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_workers_share_the_time_for_the_short_list(tmp_path: Path, workers: int) -> None:
     runner = SimulatedRunner(AnyTraining(), workers=workers)
     limit = 25 * FULL_SECONDS / workers
