@@ -3,6 +3,9 @@
 import multiprocessing
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -120,7 +123,8 @@ class DeviceGroup:
             parallel = DataParallel(rank=rank, size=self.size)
             arguments = (parallel, self._workload, meeting_place, theirs)
             process = context.Process(target=work, args=arguments, daemon=True)
-            process.start()
+            with _interrupts_held_back():
+                process.start()
             self._processes.append(process)
             self._connections.append(ours)
             theirs.close()  # or the end of the process would not be seen
@@ -180,3 +184,20 @@ def _how(code: int | None) -> str:
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start processes that no Ctrl-C reaches, not even while they import; it comes to this one.
+
+    A new process inherits what its parent has blocked.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it unblocks the signal where it is started
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -232,6 +232,26 @@ def test_those_who_wait_for_one_that_failed_are_ended(
         assert not children()
 
 
+def telling(_: DataParallel, __: object, ___: str, connection: Connection) -> None:
+    """Stand in for a process: it tells whether Ctrl-C can reach it before it ignores it."""
+    connection.send(READY)
+    connection.recv()
+    connection.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be blocked")
+def test_ctrl_c_reaches_no_process_that_is_being_started(
+    tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_group, "work", telling)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with DeviceGroup(tiny_workload(tiny_model, tiny_data), 2) as group:
+        assert group.ask("begin") == {0: True, 1: True}
+    assert signal.SIGINT not in blocked
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == blocked
+
+
 @pytest.fixture
 def arguments(tiny_settings: dict[str, Any], steady_model: Path) -> list[object]:
     """Options of a training that takes a while."""
