@@ -21,9 +21,11 @@ REPORT = {"front-params", "front-memory", "hypervolume-trials", "learning", "par
 def browser() -> None:
     """Skip where nothing can draw."""
     kaleido = pytest.importorskip("kaleido", reason="kaleido is not installed")
+    from kaleido.errors import ChromeNotFoundError
+
     try:
         kaleido.Kaleido()
-    except kaleido.errors.ChromeNotFoundError:
+    except ChromeNotFoundError:
         pytest.skip("there is no Chrome or Chromium on this machine")
 
 
