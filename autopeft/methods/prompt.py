@@ -26,6 +26,8 @@ from autopeft.models.spec import ModelSpec
 from autopeft.space.configuration import Component
 
 CHILD = "prompt"
+#: What transformers calls the kept keys and values, from 5.24 on and before.
+CACHES = ("cache", "past_key_values")
 
 
 class TrainedTokens(InsertedMethod):
@@ -217,8 +219,8 @@ def _width(spec: ModelSpec) -> int:
 
 def _has_begun(kwargs: dict[str, Any]) -> bool:
     """Tell whether keys and values are kept of tokens that come before the input."""
-    kept = kwargs.get("past_key_values")
-    return kept is not None and kept.get_seq_length() > 0
+    named = (kwargs.get(name) for name in CACHES)
+    return any(kept is not None and kept.get_seq_length() > 0 for kept in named)
 
 
 def _put_in(values: torch.Tensor, inserted: torch.Tensor, start: int, dim: int) -> torch.Tensor:
